@@ -17,13 +17,15 @@ Result<int> RunKeep(const GlobalOptions& options, const KeepArguments& arguments
   if (arguments.remove) {
     RETURN_IF_ERROR(UnpinBackup(*repository, arguments.label));
   } else {
-    ASSIGN_OR_RETURN(const bool is_certain, PinBackupUnderLock(*repository, arguments.label));
-    if (!is_certain) {
+    ASSIGN_OR_RETURN(const PinUnderLock pinned, PinBackupUnderLock(*repository, arguments.label));
+    if (pinned.not_locked) {
       PrintWarning(
-          fmt::format("backup {} was pinned while another node was at work", arguments.label),
-          "If it was removing the backup at this very moment, the backup may still go. "
+          fmt::format("backup {} was pinned without the lock of the repository: {}",
+                      arguments.label, pinned.not_locked->message),
+          "If another node was removing the backup at this very moment, the backup may still go. "
           "Look with \"vezactl info\" when that node has finished.");
     }
+    WarnOfLock(pinned.not_released);
   }
   if (options.json) {
     PrintJson({{"label", arguments.label}, {"pinned", !arguments.remove}});

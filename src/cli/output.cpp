@@ -45,6 +45,14 @@ void PrintWarning(const std::string& message, const std::string& hint) {
   Tell("warning", Printable(message), hint);
 }
 
+void WarnOfLock(const std::optional<Error>& not_released) {
+  if (not_released) {
+    PrintWarning(
+        fmt::format("the lock of the repository was not released: {}", not_released->message),
+        "Backups and expiries wait until it is over, after two minutes.");
+  }
+}
+
 void PrintText(const std::string& text) {
   Write(text);
 }

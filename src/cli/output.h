@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,8 @@ namespace veza::cli {
 // Print one line on standard error, and a second one for the hint, if there is one.
 void PrintError(const Error& error);
 void PrintWarning(const std::string& message, const std::string& hint = {});
+// For a command that is done, but could not release the lock of the repository, if that is so.
+void WarnOfLock(const std::optional<Error>& not_released);
 
 // Print on standard output. PrintJson() adds a newline. In JSON, bytes that are not UTF-8 (in a
 // file name) are replaced.

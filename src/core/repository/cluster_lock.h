@@ -53,6 +53,9 @@ struct ClusterLockOptions {
   bool regain = false;
 };
 
+// How long a command may try to release its lock for the next node after Ctrl-C.
+inline constexpr std::chrono::milliseconds kReleasePatience{1000};
+
 // A lock that is held from Acquire() until Release(), or until it is lost. It is lost when another
 // node takes it over after a lease without renewal, or (unless `regain`) when this process could
 // not renew it for a lease. A lost lock stays lost. Thread-safe, except that one thread alone calls

@@ -24,8 +24,6 @@ namespace {
 
 // The number of objects to delete between two checks of the lock. A name takes about 60 bytes.
 constexpr std::size_t kBatch = 1000;
-// How long it may take, after Ctrl-C, to release the lock for the next node.
-constexpr std::chrono::milliseconds kReleasePatience{1000};
 constexpr const char* kWaitsForRoom =
     "waits until the repository can be written to; expire again then";
 constexpr const char* kPurpose = "expiry of backups";

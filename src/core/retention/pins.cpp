@@ -1,7 +1,6 @@
 #include "core/retention/pins.h"
 
 #include <algorithm>
-#include <chrono>
 #include <iterator>
 #include <memory>
 #include <utility>
@@ -28,17 +27,21 @@ Result<std::set<std::string>> ReadPins(const Repository& repository) {
 
 namespace {
 
-// How long it may take, after Ctrl-C, to release the lock for the next node.
-constexpr std::chrono::milliseconds kReleasePatience{1000};
-
-Status PutPin(const Repository& repository, const std::string& name, const std::string& label) {
+// Returns whether the object was created by this call for certain. Otherwise it was there before,
+// or the answer to a first attempt was lost.
+Result<bool> PutPin(const Repository& repository, const std::string& name,
+                    const std::string& label) {
   ASSIGN_OR_RETURN(const std::string text,
                    SignDocument({{"format", 1},
                                  {"label", label},
                                  {"node", repository.options().node},
                                  {"created", FormatUtc(repository.environment().clock->Now())}},
                                 repository.seal_policy(), name));
-  return PutSmallOnce(repository.store(), name, AsBytes(text));
+  Status put = PutSmall(repository.store(), name, AsBytes(text), PutMode::kCreate);
+  if (!put && put.error().code != ErrorCode::kAlreadyExists) {
+    return std::move(put.error());
+  }
+  return put.has_value();
 }
 
 }  // namespace
@@ -46,33 +49,48 @@ Status PutPin(const Repository& repository, const std::string& name, const std::
 Status PinBackup(const Repository& repository, const std::string& label) {
   RETURN_IF_ERROR(ReadBackup(repository, label));
   const std::string name = PinName(label);
-  RETURN_IF_ERROR(PutPin(repository, name, label));
+  ASSIGN_OR_RETURN(const bool is_new, PutPin(repository, name, label));
   // An expiry that has read the pins before may be deleting the backup at this moment.
-  const Result<BackupSummary> still_there = ReadBackup(repository, label);
-  if (!still_there) {
-    RETURN_IF_ERROR(repository.store().Delete(name));
-    return still_there.error();
+  Result<BackupSummary> still_there = ReadBackup(repository, label);
+  if (still_there) {
+    return Ok();
   }
-  return Ok();
+  Error& error = still_there.error();
+  if (error.code != ErrorCode::kNotFound) {
+    return std::move(error).WithContext(
+        fmt::format("backup \"{}\" has its pin, but may have been removed before", label));
+  }
+  // The pin of somebody else stays, as it does whenever a backup is gone.
+  const Status deleted = is_new ? repository.store().Delete(name) : Ok();
+  if (!deleted) {
+    return std::move(error).WithContext(
+        fmt::format("pin \"{}\" could not be removed ({})", name, deleted.error().message));
+  }
+  return std::move(error);
 }
 
-Result<bool> PinBackupUnderLock(const Repository& repository, const std::string& label) {
+Result<PinUnderLock> PinBackupUnderLock(const Repository& repository, const std::string& label) {
   RETURN_IF_ERROR(ReadBackup(repository, label));  // a mistyped label writes nothing
-  const Result<std::unique_ptr<ClusterLock>> lock =
+  Result<std::unique_ptr<ClusterLock>> lock =
       ClusterLock::Acquire(repository, {.purpose = "pin of a backup"});
   Status pinned = PinBackup(repository, label);
   if (!lock) {
     RETURN_IF_ERROR(pinned);
-    return false;
+    return PinUnderLock{.not_locked = std::move(lock.error())};
   }
   // The pin is what counts. A lock that cannot be released is taken over after its lease.
   if (!pinned) {
     [[maybe_unused]] const Status released = (*lock)->ReleaseWithin(kReleasePatience);
     return std::move(pinned.error());
   }
-  const bool was_held = (*lock)->RequireHeld().has_value();
-  [[maybe_unused]] const Status released = (*lock)->Release();
-  return was_held;
+  PinUnderLock result;
+  if (Status held = (*lock)->RequireHeld(); !held) {
+    result.not_locked = std::move(held.error());
+  }
+  if (Status released = (*lock)->Release(); !released) {
+    result.not_released = std::move(released.error());
+  }
+  return result;
 }
 
 Status UnpinBackup(const Repository& repository, const std::string& label) {

@@ -53,7 +53,7 @@ class KeepCall final : public RowsCall {
   ~KeepCall() override { StopAndJoin(); }
 
   // Once the call has ended.
-  bool is_certain() const { return is_certain_; }
+  const PinUnderLock& pinned() const { return pinned_; }
 
  private:
   Status Work() override {
@@ -61,13 +61,13 @@ class KeepCall final : public RowsCall {
     if (!keep_) {
       return UnpinBackup(*repository, label_);
     }
-    ASSIGN_OR_RETURN(is_certain_, PinBackupUnderLock(*repository, label_));
+    ASSIGN_OR_RETURN(pinned_, PinBackupUnderLock(*repository, label_));
     return Ok();
   }
 
   const std::string label_;
   const bool keep_;
-  bool is_certain_ = true;
+  PinUnderLock pinned_;
 };
 
 }  // namespace
@@ -95,11 +95,19 @@ VEZA_SQL_FUNCTION(veza_backup_keep) {
   auto* const call = NewInContext<KeepCall>(label, PG_GETARG_BOOL(1));
   PrepareOrRaise(call);
   RunCall(call, FunctionWaitEvent());
-  if (!call->is_certain()) {
+  ErrorReport report;
+  if (call->pinned().not_locked) {
+    FillReport(*call->pinned().not_locked, &report);
     ereport(WARNING,
-            (errmsg("backup \"%s\" was pinned while a node was at work in the repository", label),
-             errhint("If it was removing the backup at this very moment, the backup may still go. "
-                     "Look at veza_backup_info() when that node has finished.")));
+            (errmsg("backup \"%s\" was pinned without the lock of the repository: %s", label,
+                    report.message),
+             errhint("If another node was removing the backup at this very moment, the backup may "
+                     "still go. Look at veza_backup_info() when that node has finished.")));
+  }
+  if (call->pinned().not_released) {
+    FillReport(*call->pinned().not_released, &report);
+    ereport(WARNING, (errmsg("the lock of the repository was not released: %s", report.message),
+                      errhint("Backups and expiries wait until it is over, after two minutes.")));
   }
   PG_RETURN_VOID();
 }

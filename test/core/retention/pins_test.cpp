@@ -77,6 +77,73 @@ TEST_F(PinsTest, APinThatComesTooLateFails) {
   EXPECT_THAT(ReadPins(*repository_).value(), IsEmpty());
 }
 
+// The store stops to answer right after the pin was stored. Nobody knows whether the backup is
+// there.
+TEST_F(PinsTest, APinStaysWhenTheBackupCannotBeLookedAt) {
+  for (int time = 1; time <= 2; ++time) {
+    bool is_put = false;
+    repository_.store().SetHook([&](FaultStore::Operation operation, std::string_view name) {
+      const bool is_lost = is_put && operation == FaultStore::Operation::kGet;
+      is_put = is_put || (operation == FaultStore::Operation::kPut && name.starts_with(kPinPrefix));
+      return is_lost ? Status(MakeError(ErrorCode::kUnavailable, "no answer")) : Ok();
+    });
+    const Status pinned = PinBackup(*repository_, kTestLabel);
+    repository_.store().SetHook({});
+    EXPECT_ERROR(pinned, ErrorCode::kUnavailable);
+    EXPECT_THAT(pinned.error().message, HasSubstr("has its pin"));
+    EXPECT_THAT(ReadPins(*repository_).value(), ElementsAre(kTestLabel));
+  }
+}
+
+// Somebody has pinned it long before, and the backup goes all the same while it is pinned again.
+TEST_F(PinsTest, OnlyThePinOfThisCallIsTakenBack) {
+  ASSERT_OK(PinBackup(*repository_, kTestLabel));
+  repository_.store().SetHook([&](FaultStore::Operation operation, std::string_view name) {
+    if (operation == FaultStore::Operation::kPut && name.starts_with(kPinPrefix)) {
+      std::filesystem::remove(repository_.PathOf(BackupDocumentName(kTestLabel)));
+    }
+    return Ok();
+  });
+  EXPECT_ERROR(PinBackup(*repository_, kTestLabel), ErrorCode::kNotFound);
+  EXPECT_THAT(ReadPins(*repository_).value(), ElementsAre(kTestLabel));
+}
+
+// A policy without lock/, for example.
+TEST_F(PinsTest, WhyThereIsNoLockIsTold) {
+  repository_.store().SetHook([&](FaultStore::Operation operation, std::string_view name) {
+    return operation == FaultStore::Operation::kPut && name.starts_with("lock/")
+               ? Status(MakeError(ErrorCode::kPermissionDenied, "403"))
+               : Ok();
+  });
+  const auto pinned = PinBackupUnderLock(*repository_, kTestLabel);
+  ASSERT_OK(pinned);
+  EXPECT_EQ(pinned->not_locked.value().code, ErrorCode::kPermissionDenied);
+  EXPECT_FALSE(pinned->not_released);
+  EXPECT_THAT(ReadPins(*repository_).value(), ElementsAre(kTestLabel));
+}
+
+// By a real clock: by the test clock, which runs fast, the lease may be over, and nothing is left
+// to release.
+TEST_F(PinsTest, ALockThatCannotBeReleasedIsTold) {
+  const Environment environment;
+  const auto store = std::make_shared<FaultStore>(
+      MakeLocalStore(repository_.Scratch("repository"), environment, environment.clock).value());
+  const auto repository = Repository::Open(store, repository_.options(), environment).value();
+  bool is_pinned = false;
+  store->SetHook([&](FaultStore::Operation operation, std::string_view name) {
+    is_pinned =
+        is_pinned || (operation == FaultStore::Operation::kPut && name.starts_with(kPinPrefix));
+    return is_pinned && operation == FaultStore::Operation::kPut && name.starts_with("lock/")
+               ? Status(MakeError(ErrorCode::kPermissionDenied, "403"))
+               : Ok();
+  });
+  const auto pinned = PinBackupUnderLock(*repository, kTestLabel);
+  ASSERT_OK(pinned);
+  ASSERT_TRUE(pinned->not_released);
+  EXPECT_EQ(pinned->not_released->code, ErrorCode::kPermissionDenied);
+  EXPECT_THAT(ReadPins(*repository_).value(), ElementsAre(kTestLabel));
+}
+
 // While nobody else has the lock, no expiry has looked for pins before this one was there.
 TEST_F(PinsTest, ThePinTakesTheLockIfItIsFree) {
   EXPECT_ERROR(PinBackupUnderLock(*repository_, "20261124-020000F"), ErrorCode::kNotFound);
@@ -90,7 +157,9 @@ TEST_F(PinsTest, ThePinTakesTheLockIfItIsFree) {
     }
     return Ok();
   });
-  EXPECT_OK(PinBackupUnderLock(*repository_, kTestLabel));
+  const auto pinned = PinBackupUnderLock(*repository_, kTestLabel);
+  ASSERT_OK(pinned);
+  EXPECT_FALSE(pinned->not_locked || pinned->not_released);
   EXPECT_EQ(purpose, "pin of a backup");
   ASSERT_OK(ReadLockState(*repository_));
   EXPECT_FALSE(ReadLockState(*repository_)->alive);
@@ -98,7 +167,9 @@ TEST_F(PinsTest, ThePinTakesTheLockIfItIsFree) {
   const auto acquired = ClusterLock::Acquire(*repository_, {.purpose = "full backup"});
   ASSERT_OK(acquired);
   const auto& lock = *acquired;
-  EXPECT_OK(PinBackupUnderLock(*repository_, kDiff));
+  const auto meanwhile = PinBackupUnderLock(*repository_, kDiff);
+  ASSERT_OK(meanwhile);
+  EXPECT_THAT(meanwhile->not_locked.value().message, HasSubstr("is at work"));
   EXPECT_TRUE(IsPinned(*repository_, kDiff).value()) << "it is pinned all the same";
   EXPECT_TRUE(lock->RequireHeld());
 }
