@@ -270,6 +270,7 @@ Result<int> RunRemove(const GlobalOptions& options, const KeyArguments& argument
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
   ASSIGN_OR_RETURN(const RemovedPassphrase removed, RemovePassphrase(*repository, arguments.wrap));
+  WarnOfLock(removed.not_released);
   if (options.json) {
     PrintJson({{"removed", removed.wrap.object.name},
                {"objects", removed.objects},

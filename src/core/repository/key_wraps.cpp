@@ -1,6 +1,7 @@
 #include "core/repository/key_wraps.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <memory>
 #include <optional>
@@ -268,6 +269,44 @@ Status RequireRoom(const Repository& repository, const RepositoryOptions& option
   return Ok();
 }
 
+// The same wrap in an object that the key has signed, if there is one.
+Result<std::optional<KeyWrapInfo>> SignedCopy(const Repository& repository, const NamedText& wrap) {
+  ASSIGN_OR_RETURN(const Bytes packed, PackWrap(wrap.text));
+  ASSIGN_OR_RETURN(std::vector<KeyWrapInfo> wraps, LookAtKeyWraps(repository));
+  const auto found = std::ranges::find_if(wraps, [&](const KeyWrapInfo& one) {
+    return one.packed == packed && IsSigned(repository.seal_policy(), one.object.text);
+  });
+  return found == wraps.end() ? std::nullopt : std::optional(std::move(*found));
+}
+
+// Stores a new wrap, and opens it: whoever relies on its passphrase one day may have no other.
+Status StoreAndTry(const Repository& repository, const RepositoryOptions& options,
+                   const NamedText& wrap) {
+  const Environment& environment = repository.environment();
+  const std::string& key_id = repository.identities().front().key_id;
+  RETURN_IF_ERROR(PutKeyWrap(repository.store(), key_id, wrap, *environment.random));
+  // Another node may have added one at the same moment. Both see that, and both give up.
+  RETURN_IF_ERROR(ReadWrapsWithRoom(repository, 0));
+  RETURN_IF_ERROR(FindKey(repository.store(), key_id, options, *environment.cancellation));
+  return Ok();
+}
+
+// Deletes a wrap that was stored in vain, or may have been: a request that has failed may have been
+// carried out. Returns the error to report.
+Error TakeBack(const Repository& repository, const std::string& name, Error cause) {
+  const Status deleted = repository.store().Delete(name);
+  if (deleted) {
+    return std::move(cause).WithContext("the passphrase was not added");
+  }
+  return MakeError(cause.code,
+                   "it is not certain that the passphrase was not added: {}; object \"{}\" could "
+                   "not be deleted: {}",
+                   cause.message, name, deleted.error().message)
+      .WithHint(
+          "Run \"vezactl key list\" when the store answers again. If it shows the object, remove "
+          "that with \"vezactl key remove\", or keep the passphrase.");
+}
+
 // Puts wraps back that were deleted, or may have been. Returns the error to report.
 Error Undo(const Repository& repository, const std::vector<NamedText>& wraps, Error cause) {
   for (const NamedText& wrap : wraps) {
@@ -311,6 +350,43 @@ Status DeleteWraps(const Repository& repository, const std::vector<std::string>&
     done = RequireWrapInPlace(repository);
   }
   return done ? Ok() : Status(Undo(repository, wraps, std::move(done.error())));
+}
+
+Result<RemovedPassphrase> RemoveUnder(ClusterLock& lock, const Repository& repository,
+                                      const std::string& id_or_name) {
+  ASSIGN_OR_RETURN(WrapsRead read, ReadWraps(repository, limits::kKeyWraps));
+  if (read.more) {  // some may hold the same wrap
+    return TooManyObjects(repository.store(),
+                          KeyWrapName(repository.seal_policy().key->hex_id(), ""),
+                          limits::kKeyWraps);
+  }
+  RETURN_IF_ERROR(CountCopies(repository, read.wraps));
+  RemovedPassphrase removed;
+  ASSIGN_OR_RETURN(removed.wrap, Choose(read.wraps, id_or_name));
+  if (removed.wrap.object.name == repository.key_wraps().front().name) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "passphrase \"{}\" is the one that this configuration uses", id_or_name)
+        .WithHint(
+            "Only another passphrase can remove it. Put that into the configuration of every node "
+            "first, and run the command with it.");
+  }
+  const Bytes& packed = removed.wrap.packed;
+  const bool is_ours = PackWrap(repository.key_wraps().front().text) == packed;
+  const bool goes_alone = is_ours || GoesAlone(removed.wrap);
+  removed.objects = {removed.wrap.object.name};
+  removed.still_opens = is_ours ? repository.key_wraps().front().name : "";
+  for (const KeyWrapInfo& wrap : read.wraps) {
+    if (packed.empty() || wrap.packed != packed || wrap.object.name == removed.objects.front()) {
+      continue;
+    }
+    if (!goes_alone) {
+      removed.objects.push_back(wrap.object.name);
+    } else if (removed.still_opens.empty() || (!is_ours && wrap.copy_of.empty())) {
+      removed.still_opens = wrap.object.name;
+    }
+  }
+  RETURN_IF_ERROR(DeleteWraps(repository, removed.objects, lock));
+  return removed;
 }
 
 }  // namespace
@@ -410,65 +486,40 @@ Result<AddedPassphrase> AddPassphrase(const Repository& repository, std::string_
   if (!known && IsOfTheStore(known.error())) {
     return known.error();
   }
+  if (known) {
+    ASSIGN_OR_RETURN(const std::optional<KeyWrapInfo> copy, SignedCopy(repository, known->wrap));
+    if (copy) {
+      return AddedPassphrase{copy->id, false, copy->name};
+    }
+  }
   RETURN_IF_ERROR(RequireRoom(repository, options, name));
   // A wrap of version 0.1 is not signed, so no backup but those of its own passphrase has a copy.
-  ASSIGN_OR_RETURN(const std::string text,
+  ASSIGN_OR_RETURN(std::string text,
                    known ? SignWrap(key, known->wrap.text, name)
                          : MakeSignedWrap(key, passphrase, name, options.node,
                                           environment.clock->Now(), *environment.random));
-  ASSIGN_OR_RETURN(const std::string object,
-                   PutKeyWrap(repository.store(), key.hex_id(), {"", text}, *environment.random));
-  // Another node may have added one at the same moment. Both see that, and both give up.
-  if (const auto room = ReadWrapsWithRoom(repository, 0); !room) {
-    RETURN_IF_ERROR(repository.store().Delete(object));
-    return room.error();
+  std::array<std::uint8_t, 8> id;
+  environment.random->Fill(id);
+  const NamedText wrap{KeyWrapName(key.hex_id(), ToHex(id)), std::move(text)};
+  Status stored = StoreAndTry(repository, options, wrap);
+  if (!stored) {
+    return TakeBack(repository, wrap.name, std::move(stored.error()));
   }
-  // Whoever relies on this passphrase one day may have no other.
-  ASSIGN_OR_RETURN(const OpenedKey opened,
-                   FindKey(repository.store(), key.hex_id(), options, *environment.cancellation));
-  return AddedPassphrase{IdOf({object, ""}), true, name};
+  return AddedPassphrase{IdOf(wrap), true, name};
 }
 
 Result<RemovedPassphrase> RemovePassphrase(const Repository& repository,
                                            const std::string& id_or_name) {
   RETURN_IF_ERROR(RequireKey(repository));
-  ASSIGN_OR_RETURN(WrapsRead read, ReadWraps(repository, limits::kKeyWraps));
-  if (read.more) {  // some may hold the same wrap
-    return TooManyObjects(repository.store(),
-                          KeyWrapName(repository.seal_policy().key->hex_id(), ""),
-                          limits::kKeyWraps);
-  }
-  RETURN_IF_ERROR(CountCopies(repository, read.wraps));
-  RemovedPassphrase removed;
-  ASSIGN_OR_RETURN(removed.wrap, Choose(read.wraps, id_or_name));
-  if (removed.wrap.object.name == repository.key_wraps().front().name) {
-    return MakeError(ErrorCode::kFailedPrecondition,
-                     "passphrase \"{}\" is the one that this configuration uses", id_or_name)
-        .WithHint(
-            "Only another passphrase can remove it. Put that into the configuration of every node "
-            "first, and run the command with it.");
-  }
-  const Bytes& packed = removed.wrap.packed;
-  const bool is_ours = PackWrap(repository.key_wraps().front().text) == packed;
-  const bool goes_alone = is_ours || GoesAlone(removed.wrap);
-  removed.objects = {removed.wrap.object.name};
-  removed.still_opens = is_ours ? repository.key_wraps().front().name : "";
-  for (const KeyWrapInfo& wrap : read.wraps) {
-    if (packed.empty() || wrap.packed != packed || wrap.object.name == removed.objects.front()) {
-      continue;
-    }
-    if (!goes_alone) {
-      removed.objects.push_back(wrap.object.name);
-    } else if (removed.still_opens.empty() || (!is_ours && wrap.copy_of.empty())) {
-      removed.still_opens = wrap.object.name;
-    }
-  }
+  // Before the wraps are read: another holder may be storing or removing one.
   ASSIGN_OR_RETURN(const std::unique_ptr<ClusterLock> lock,
                    ClusterLock::Acquire(repository, {.purpose = "removal of a passphrase"}));
-  const Status done = DeleteWraps(repository, removed.objects, *lock);
-  const Status released = lock->Release();
-  RETURN_IF_ERROR(done);
-  RETURN_IF_ERROR(released);
+  Result<RemovedPassphrase> removed = RemoveUnder(*lock, repository, id_or_name);
+  const bool is_cancelled = repository.environment().cancellation->cancelled();
+  Status released = is_cancelled ? lock->ReleaseWithin(kReleasePatience) : lock->Release();
+  if (removed && !released) {
+    removed->not_released = std::move(released.error());
+  }
   return removed;
 }
 

@@ -1,6 +1,7 @@
 // The passphrases of a repository: each has a wrap of the one data key (FORMAT.md section 2).
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -74,9 +75,11 @@ struct AddedPassphrase {
   bool is_new = false;  // otherwise the passphrase has opened the repository before
   std::string name;     // of the passphrase; if it is not new, the one that it has had
 };
-// Makes a wrap for another passphrase, stores it and opens it again. kFailedPrecondition when there
-// are as many passphrases as a backup keeps, or too many other objects; kAlreadyExists when another
-// wrap has the name; kInvalidArgument for a name that cannot be used.
+// Makes a wrap for another passphrase, stores it and opens it again. A passphrase whose wrap is not
+// signed gets a signed one beside it, once. kFailedPrecondition when there are as many passphrases
+// as a backup keeps, or too many other objects; kAlreadyExists when another wrap has the name;
+// kInvalidArgument for a name that cannot be used. After an error no wrap is left, unless the
+// message says that this is not certain.
 Result<AddedPassphrase> AddPassphrase(const Repository& repository, std::string_view passphrase,
                                       const std::string& name);
 
@@ -84,6 +87,7 @@ struct RemovedPassphrase {
   KeyWrapInfo wrap;
   std::vector<std::string> objects;  // the names of those that were deleted
   std::string still_opens;  // the name of another object that holds the same wrap and stays, if any
+  std::optional<Error> not_released;  // why the lock was not released; it ends by itself
 };
 // Removes the wrap with that id or name, and all other objects that hold the same wrap, under the
 // cluster's lock, so that two removals at once cannot leave none. An object of which nothing proves

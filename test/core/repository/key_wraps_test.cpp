@@ -334,6 +334,97 @@ TEST_P(KeyWrapsTest, ALookIsBounded) {
                ErrorCode::kFailedPrecondition);
 }
 
+// It says that it has failed, so the passphrase must not open anything.
+TEST_P(KeyWrapsTest, AnAdditionThatFailsLeavesNothing) {
+  const auto repository = Initialise().value();
+  const Error silence = MakeError(ErrorCode::kUnavailable, "the store does not answer");
+  // What fails: the request itself, although it is carried out; the look for room; the test.
+  for (const std::string step : {"put", "room", "test"}) {
+    bool is_put = false;
+    int lists = 0;
+    store_->SetHook([&](FaultStore::Operation operation, std::string_view name) -> Status {
+      if (operation == FaultStore::Operation::kPut && name.starts_with(kKeyPrefix)) {
+        is_put = true;
+        if (step == "put") {
+          store_->SetHook({});
+          Put(std::string(name), "stored, but the answer is lost");
+          return silence;
+        }
+      }
+      if (!is_put || operation != FaultStore::Operation::kList) {
+        return Ok();
+      }
+      return ++lists == (step == "room" ? 1 : 2) ? Status(silence) : Ok();
+    });
+    const auto added = AddPassphrase(*repository, kRecovery, "recovery");
+    store_->SetHook({});
+    EXPECT_ERROR(added, ErrorCode::kUnavailable);
+    EXPECT_THAT(added.error().message, HasSubstr("was not added"));
+    EXPECT_THAT(Names("key/"), SizeIs(1)) << step;
+    EXPECT_ERROR(OpenWith(kRecovery), ErrorCode::kWrongKey);
+  }
+}
+
+TEST_P(KeyWrapsTest, AnAdditionThatCannotBeTakenBackSaysWhyItFailed) {
+  const auto repository = Initialise().value();
+  bool is_put = false;
+  store_->SetHook([&](FaultStore::Operation operation, std::string_view name) -> Status {
+    is_put = is_put || (operation == FaultStore::Operation::kPut && name.starts_with(kKeyPrefix));
+    if (is_put && operation == FaultStore::Operation::kList) {
+      return MakeError(ErrorCode::kUnavailable, "the list is not to be had");
+    }
+    return operation == FaultStore::Operation::kDelete
+               ? Status(MakeError(ErrorCode::kPermissionDenied, "deleting is forbidden"))
+               : Ok();
+  });
+  const auto added = AddPassphrase(*repository, kRecovery, "recovery");
+  store_->SetHook({});
+  EXPECT_ERROR(added, ErrorCode::kUnavailable);
+  EXPECT_THAT(added.error().message,
+              testing::AllOf(HasSubstr("not certain"), HasSubstr("the list is not to be had"),
+                             HasSubstr("deleting is forbidden")));
+  EXPECT_THAT(added.error().message, HasSubstr(FindKeyWrap(*repository, "recovery")->object.name));
+}
+
+// Somebody puts a copy there right before this node has the lock.
+TEST_P(KeyWrapsTest, ARemovalReadsTheWrapsUnderTheLock) {
+  const auto repository = Initialise().value();
+  const std::string id = AddPassphrase(*repository, kRecovery, "recovery").value().wrap_id;
+  const std::string copy = KeyWrapName(repository->seal_policy().key->hex_id(), "aaaaaaaaaaaaaaaa");
+  const std::string text = FindKeyWrap(*repository, id).value().object.text;
+  store_->SetHook([&](FaultStore::Operation operation, std::string_view name) {
+    if (operation == FaultStore::Operation::kPut && name.starts_with("lock/")) {
+      store_->SetHook({});
+      Put(copy, text);
+    }
+    return Ok();
+  });
+  ASSERT_OK(RemovePassphrase(*repository, id));
+  EXPECT_ERROR(OpenWith(kRecovery), ErrorCode::kWrongKey);
+}
+
+// By a real clock, as above.
+TEST_P(KeyWrapsTest, ARemovalIsDoneAlthoughItsLockStays) {
+  environment_ = Environment{};
+  store_ = MakeStore("main");
+  const auto repository = Initialise().value();
+  const std::string id = AddPassphrase(*repository, kRecovery, "recovery").value().wrap_id;
+  bool is_deleted = false;
+  store_->SetHook([&](FaultStore::Operation operation, std::string_view name) {
+    is_deleted =
+        is_deleted || (operation == FaultStore::Operation::kDelete && name.starts_with(kKeyPrefix));
+    return is_deleted && operation == FaultStore::Operation::kPut && name.starts_with("lock/")
+               ? Status(MakeError(ErrorCode::kPermissionDenied, "403"))
+               : Ok();
+  });
+  const auto removed = RemovePassphrase(*repository, id);
+  store_->SetHook({});
+  ASSERT_OK(removed);
+  ASSERT_TRUE(removed->not_released);
+  EXPECT_EQ(removed->not_released->code, ErrorCode::kPermissionDenied);
+  EXPECT_THAT(Names("key/"), SizeIs(1));
+}
+
 // In an archive storage class, for example, or under a KMS key that this node may not use.
 TEST_P(KeyWrapsTest, OneThatCannotBeReadIsInTheWayOfNothing) {
   const auto repository = Initialise().value();
@@ -382,6 +473,13 @@ TEST_P(KeyWrapsTest, AnUnsignedWrapIsSignedByItsPassphrase) {
   EXPECT_TRUE(added->is_new);
   EXPECT_EQ(FindKeyWrap(*repository, "recovery").value().state, KeyWrapInfo::State::kSigned);
   EXPECT_THAT(WrapsToCopy(*repository).value(), SizeIs(2));
+  // The unsigned one is the older, and opens first.
+  const auto again = AddPassphrase(*repository, kRecovery, "twice");
+  ASSERT_OK(again);
+  EXPECT_FALSE(again->is_new);
+  EXPECT_EQ(again->wrap_id, added->wrap_id);
+  EXPECT_EQ(again->name, "recovery");
+  EXPECT_THAT(Names("key/"), SizeIs(3));
 }
 
 TEST_P(KeyWrapsTest, ThereIsALimitThatEveryBackupKeeps) {
