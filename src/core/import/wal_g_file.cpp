@@ -34,10 +34,34 @@ Status ParseJsonText(std::string_view text, const std::string& file, OldSettings
   return Ok();
 }
 
-std::string_view WithoutQuotes(std::string_view value) {
+// What may not stand in a value, because a shell and systemd would read it in two ways. In single
+// quotes that is the quote itself, and a backslash, which some versions of systemd take away.
+// `quote` is what stands around the value, or 0.
+const char* NotPlainIn(char quote) {
+  switch (quote) {
+    case '\'':
+      return "'\\";
+    case '"':
+      return "\"$`\\";
+    default:
+      return "'\"$`\\ \t;&|<>()";
+  }
+}
+
+// The value as a shell and systemd both read it.
+Result<std::string_view> ParseValue(std::string_view value, const std::string& source) {
   const bool is_quoted = value.size() >= 2 && value.front() == value.back() &&
                          (value.front() == '"' || value.front() == '\'');
-  return is_quoted ? value.substr(1, value.size() - 2) : value;
+  const std::string_view plain = is_quoted ? value.substr(1, value.size() - 2) : value;
+  if (plain.find_first_of(NotPlainIn(is_quoted ? value.front() : '\0')) != std::string_view::npos ||
+      (!is_quoted && (value.starts_with('~') || value.starts_with('#')))) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "{}: a shell may read this value in another way than it stands there", source)
+        .WithHint(
+            "Write what WAL-G gets, whole and in single quotes, with nothing behind it. A value "
+            "with quotes or backslashes in it can be given as JSON or in the environment.");
+  }
+  return plain;
 }
 
 Status ParseLine(std::string_view line, const std::string& source, OldSettings& settings) {
@@ -54,8 +78,9 @@ Status ParseLine(std::string_view line, const std::string& source, OldSettings& 
     return MakeError(ErrorCode::kInvalidArgument, "{}: it is not KEY=VALUE", source)
         .WithHint("Give a file with lines KEY=VALUE, or with JSON. YAML and TOML are not read.");
   }
-  const std::string_view value = Trim(line.substr(equals + 1), kBlanks);
-  settings.Add({source, "", std::string(key), std::string(WithoutQuotes(value)), true});
+  ASSIGN_OR_RETURN(const std::string_view value,
+                   ParseValue(Trim(line.substr(equals + 1), kBlanks), source));
+  settings.Add({source, "", std::string(key), std::string(value), true});
   return Ok();
 }
 

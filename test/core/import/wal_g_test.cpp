@@ -334,6 +334,35 @@ TEST_F(ImportWalGTest, WrongFiles) {
   EXPECT_FALSE(Read(*conf).contains("cipher_passphrase_file"));
 }
 
+// A passphrase that is read in another way than WAL-G gets it is not the passphrase.
+TEST_F(ImportWalGTest, ValuesThatAShellMayReadInAnotherWayAreRefused) {
+  for (const char* const value : {"hunter2 # comment", "hunter2\t#",   "'hunter2' # comment",
+                                  "\"hunter2\"#",      "hunter2 more", "'hunter2",
+                                  "hunter2'",          "'hun'ter2'",   "'hunter2'\\''x'",
+                                  "\"hun\"ter2\"",     "hun\"ter2",    "$HUNTER2hunter2",
+                                  "\"$hunter2\"",      "`hunter2`",    "\"`hunter2`\"",
+                                  "$(hunter2)",        "hunter2\\",    "\"hunter2\\n\"",
+                                  "'hunter2\\'",       "hunter2;",     "hunter2&x",
+                                  "hunter2|x",         "hunter2>x",    "(hunter2)",
+                                  "~hunter2",          "#hunter2",     "'hunter2'; export X",
+                                  "'a' 'hunter2'"}) {
+    const auto conf = Import(fmt::format("# x\nexport WALG_LIBSODIUM_KEY={}\n", value));
+    ASSERT_FALSE(conf.has_value()) << value;
+    EXPECT_EQ(conf.error().message,
+              "walg.env line 2: a shell may read this value in another way than it stands there");
+    EXPECT_EQ(conf.error().hint.find("hunter2"), std::string::npos);
+  }
+  const auto key = [&](const std::string& value) {
+    const auto conf = Import("WALG_LIBSODIUM_KEY=" + value + "\n", {.writes_secrets = true});
+    return conf.has_value() && conf->secrets().size() == 1
+               ? std::string(conf->secrets().front().content.text())
+               : "ERROR";
+  };
+  EXPECT_EQ(key("'a b $c `d` #e \"f\" ;&|<>() ~ 012345'"), "a b $c `d` #e \"f\" ;&|<>() ~ 012345");
+  EXPECT_EQ(key("\"it's # 0123456789abcdef\""), "it's # 0123456789abcdef");
+  EXPECT_EQ(key("0123#456~789=abcdef+/=="), "0123#456~789=abcdef+/==");
+}
+
 TEST_F(ImportWalGTest, NoPartOfALineThatMayHoldASecretIsPrinted) {
   const char* const lines[] = {
       "WALG_STREAM_CREATE_COMMAND='xtrabackup -phunter2'",
