@@ -1171,6 +1171,26 @@ bool Translation::IsOfAnotherRepository(const OldEntry& entry, ImportedLine& lin
   return true;
 }
 
+// pgBackRest passes over it in a file, and takes it from the environment.
+void AddOptionOfCommand(const OldEntry& entry, ImportedLine& line) {
+  const std::string_view name = entry.option->name;
+  if (entry.rank != kEnvironment) {
+    AddRemark("An option of a command, and no setting.", line);
+  } else if (name.starts_with("config")) {
+    AddRemark(
+        "It says which files pgBackRest reads. Those that were read here stand at the top; if FILE "
+        "was given, this was passed over.",
+        line);
+  } else if (name == "stanza") {
+    AddRemark("The name of the cluster, unless --stanza gives another.", line);
+  } else {
+    AddToDo(fmt::format("pgBackRest's commands take it from the environment. There is no such "
+                        "setting here{}. Look whether something depends on it.",
+                        name == "repo" ? ": choose with --repo" : ""),
+            line);
+  }
+}
+
 void Translation::AddWhatExpireSays(const OldEntry& entry, ImportedLine& line) const {
   const bool is_retention = std::string_view(entry.option->name).starts_with("repo-retention-");
   if (!is_retention || entry.number != repository_ || IsElsewhere() ||
@@ -1190,7 +1210,7 @@ bool Translation::IsPassedOver(const OldEntry& entry, ImportedLine& line) {
     return true;
   }
   if (entry.option->fate == Fate::kCommandLine) {
-    AddRemark("An option of a command, and no setting.", line);
+    AddOptionOfCommand(entry, line);
     return true;
   }
   if (entry.rank == kNowhere) {

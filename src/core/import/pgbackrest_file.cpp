@@ -71,6 +71,36 @@ Result<bool> ReadFile(const std::string& file, PgBackRestFiles& read) {
   return true;
 }
 
+// The value of an option in the environment.
+std::optional<std::string> VariableOf(std::string_view option, const OldSettings& settings) {
+  for (const OldSetting& setting : settings.all()) {
+    if (setting.section.empty() && setting.key == option) {
+      return setting.value;
+    }
+  }
+  return std::nullopt;
+}
+
+struct Places {
+  std::optional<std::string> file{};       // none: the defaults
+  std::optional<std::string> directory{};  // which must be there; none: the one beside `beside`
+  std::optional<std::string> beside{};     // none: beside the file
+  bool only_file = false;                  // no directory at all
+};
+
+// Where pgBackRest looks in this environment (config/load.c).
+Places PlacesFrom(const OldSettings& settings) {
+  Places places{.file = VariableOf("config", settings),
+                .directory = VariableOf("config-include-path", settings)};
+  const std::optional<std::string> folder = VariableOf("config-path", settings);
+  places.only_file = places.file.has_value() && !folder;
+  if (folder) {
+    places.beside = *folder + "/pgbackrest.conf";
+    places.file = places.file ? places.file : places.beside;
+  }
+  return places;
+}
+
 Status ReadMainFile(const std::optional<std::string>& file, PgBackRestFiles& read) {
   const auto missing = [](const std::string& name) -> Status {
     return MakeError(ErrorCode::kNotFound, "there is no file \"{}\"", name)
@@ -87,6 +117,12 @@ Status ReadMainFile(const std::optional<std::string>& file, PgBackRestFiles& rea
     }
   }
   return missing(kDefaultFiles[0]);
+}
+
+// pgBackRest's own place for more files goes with both of its default files.
+std::string DirectoryBeside(const std::string& file) {
+  const std::string beside = file == kDefaultFiles[1] ? kDefaultFiles[0] : file;
+  return (std::filesystem::path(beside).parent_path() / "conf.d").string();
 }
 
 Status ReadDirectory(const std::string& directory, bool is_required, PgBackRestFiles& read) {
@@ -129,11 +165,14 @@ Result<PgBackRestFiles> ReadPgBackRest(const std::optional<std::string>& file,
       read.settings.Add({"environment", "", std::move(key), value});
     }
   }
-  RETURN_IF_ERROR(ReadMainFile(file, read));
-  const std::filesystem::path beside =
-      std::filesystem::path(read.files.front()).parent_path() / "conf.d";
-  RETURN_IF_ERROR(ReadDirectory(include_directory.value_or(beside.string()),
-                                include_directory.has_value(), read));
+  const Places places = file ? Places{.file = file} : PlacesFrom(read.settings);
+  RETURN_IF_ERROR(ReadMainFile(places.file, read));
+  const std::optional<std::string> directory =
+      include_directory ? include_directory : places.directory;
+  if (directory || !places.only_file) {
+    const std::string beside = DirectoryBeside(places.beside.value_or(read.files.front()));
+    RETURN_IF_ERROR(ReadDirectory(directory.value_or(beside), directory.has_value(), read));
+  }
   return read;
 }
 

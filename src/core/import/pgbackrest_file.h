@@ -24,8 +24,10 @@ struct PgBackRestFiles {
   std::size_t bytes = 0;           // in all of them; at most limits::kImportedFile
 };
 
-// Reads `file`, or, without one, pgBackRest's own defaults; then *.conf of `include_directory`,
-// which must be there if it is given, and is else the directory conf.d beside the file. The
+// Reads `file`; without one what the variables PGBACKREST_CONFIG and PGBACKREST_CONFIG_PATH say, or
+// pgBackRest's own defaults. Then *.conf of `include_directory`, which must be there if it is
+// given, and is else what PGBACKREST_CONFIG_INCLUDE_PATH says (without `file`), or the directory
+// conf.d beside the file. With PGBACKREST_CONFIG alone there is none, as in pgBackRest. The
 // variables that begin with PGBACKREST_ come first, because they win.
 Result<PgBackRestFiles> ReadPgBackRest(const std::optional<std::string>& file,
                                        const std::optional<std::string>& include_directory,

@@ -660,9 +660,58 @@ TEST_F(ImportPgBackRestTest, FilesBesideAndVariables) {
   EXPECT_EQ(values.at("cluster").text, "s");
 
   EXPECT_EQ(ReadPgBackRest(directory_.path() + "/none", {}, {}).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(
+      ReadPgBackRest({}, {}, {{"PGBACKREST_CONFIG", directory_.path() + "/none"}}).error().message,
+      "there is no file \"" + directory_.path() + "/none\"");
   EXPECT_FALSE(ReadPgBackRest(main, directory_.path() + "/none", {}).has_value());
   const std::string large = directory_.Write("large", std::string(2U << 20, '#'));
   EXPECT_EQ(ReadPgBackRest(large, {}, {}).error().code, ErrorCode::kInvalidArgument);
+}
+
+TEST_F(ImportPgBackRestTest, TheFilesThatVariablesName) {
+  const std::string main = directory_.Write("a/pgbackrest.conf", "[global]\nprocess-max=2\n");
+  const std::string beside = directory_.Write("a/conf.d/1.conf", "[s]\npg1-path=/d\n");
+  const std::string other = directory_.Write("b/2.conf", "[t]\npg1-path=/d\n");
+  const std::string a = directory_.path() + "/a";
+  const std::string b = directory_.path() + "/b";
+  using Names = std::vector<std::string>;
+  const auto files = [](const std::optional<std::string>& file,
+                        const std::optional<std::string>& directory, const Variables& variables) {
+    const auto old = ReadPgBackRest(file, directory, variables);
+    return old.has_value() ? old->files : Names{"ERROR " + old.error().message};
+  };
+  const Variables config = {{"PGBACKREST_CONFIG", main}};
+  const Variables include = {{"PGBACKREST_CONFIG", main}, {"PGBACKREST_CONFIG_INCLUDE_PATH", b}};
+  EXPECT_EQ(files({}, {}, config), Names{main});
+  EXPECT_EQ(files({}, {}, include), (Names{main, other}));
+  EXPECT_EQ(files({}, a + "/conf.d", include), (Names{main, beside}));
+  EXPECT_EQ(files({}, {}, {{"PGBACKREST_CONFIG_PATH", a}}), (Names{main, beside}));
+  EXPECT_EQ(files({}, {}, {{"PGBACKREST_CONFIG", main}, {"PGBACKREST_CONFIG_PATH", a}}),
+            (Names{main, beside}));
+  EXPECT_EQ(files({}, {}, {{"PGBACKREST_CONFIG", main}, {"PGBACKREST_CONFIG_PATH", b}}),
+            Names{main});
+  // What was named comes first.
+  EXPECT_EQ(files(main, {}, {{"PGBACKREST_CONFIG", other}, {"PGBACKREST_CONFIG_INCLUDE_PATH", b}}),
+            (Names{main, beside}));
+}
+
+TEST_F(ImportPgBackRestTest, OptionsOfCommandsInTheEnvironmentAreSaid) {
+  const std::string main = directory_.Write("p.conf", "[global]\nrepo=2\n[s]\npg1-path=/d\n");
+  const auto old = ReadPgBackRest(main, {},
+                                  {{"PGBACKREST_CONFIG", "/other"},
+                                   {"PGBACKREST_STANZA", "s"},
+                                   {"PGBACKREST_REPO", "2"},
+                                   {"PGBACKREST_DRY_RUN", "y"}});
+  ASSERT_TRUE(old.has_value()) << old.error().message;
+  const auto conf = ImportPgBackRest(old->settings, {});
+  ASSERT_TRUE(conf.has_value()) << conf.error().message;
+  const std::vector<ImportedLine>& lines = conf->lines();  // the first names the cluster
+  ASSERT_GE(lines.size(), 6U);
+  EXPECT_NE(lines[1].remark.find("passed over"), std::string::npos);
+  EXPECT_NE(lines[2].remark.find("name of the cluster"), std::string::npos);
+  EXPECT_NE(lines[3].to_do.find("--repo"), std::string::npos);
+  EXPECT_NE(lines[4].to_do.find("environment"), std::string::npos);
+  EXPECT_EQ(lines[5].to_do, "");
 }
 
 }  // namespace
