@@ -31,9 +31,52 @@ struct Number {
   int* kept;
 };
 
-// A number that is given counts. Otherwise it is that of the file or of the servers, and a file
-// that keeps less than a server is refused: the server may have the setting in its own
-// postgresql.conf, or by ALTER SYSTEM. A default would remove what the server keeps.
+// The number of the file, or else of the servers. A file that keeps less than a server is refused:
+// the server may have the setting in its own postgresql.conf, or by ALTER SYSTEM. A default would
+// remove what the server keeps, and so may any number while a server's is not known.
+Status RequireSafeNumber(const std::string& file, bool is_stated, const StatedNumbers& server,
+                         const Number& number) {
+  const auto of_server = server.numbers.find(number.setting);
+  const bool is_known = of_server != server.numbers.end();
+  if (is_stated && is_known && KeepsLess(*number.kept, of_server->second.number)) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "file \"{}\" has {} for \"veza_backup.{}\", but the server had {} when it "
+                     "took backup \"{}\"",
+                     file, *number.kept, number.setting, of_server->second.number,
+                     of_server->second.backup)
+        .WithHint(fmt::format("Correct the file. To keep less than the server all the same, give "
+                              "the number with {}.",
+                              number.option));
+  }
+  if (!is_stated && is_known) {
+    *number.kept = of_server->second.number;
+  }
+  const bool keeps_all = (is_stated || is_known) && *number.kept == 0;
+  if (!server.unknown.empty() && !keeps_all) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "could not tell \"veza_backup.{}\" of every server: {}", number.setting,
+                     server.unknown)
+        .WithHint(fmt::format(
+            "Ask every server with SHOW veza_backup.{}, and give the largest number with {} (0 is "
+            "the largest, and keeps all).{}",
+            number.setting, number.option,
+            is_known ? fmt::format(" It is at least that of backup \"{}\": {}.",
+                                   of_server->second.backup, of_server->second.number)
+                     : ""));
+  }
+  if (!is_stated && !is_known) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "neither file \"{}\" sets \"veza_backup.{}\", nor is {} given", file,
+                     number.setting, number.option)
+        .WithHint(fmt::format("The server may keep more than the default. Ask it with SHOW "
+                              "veza_backup.{}, and give that number with {}, or write it into "
+                              "the file.",
+                              number.setting, number.option));
+  }
+  return Ok();
+}
+
+// A number that is given counts.
 Result<RetentionSettings> RetentionFor(const GlobalOptions& options, const Config& config,
                                        const StatedNumbers& server,
                                        const ExpireArguments& arguments) {
@@ -46,31 +89,12 @@ Result<RetentionSettings> RetentionFor(const GlobalOptions& options, const Confi
       Number{"retention_incr", "--incr", arguments.incr, &settings.incr},
       Number{"retention_archive", "--archive", arguments.archive, &settings.archive}};
   for (const Number& number : numbers) {
-    const auto of_server = server.find(number.setting);
-    const bool is_known = of_server != server.end();
-    const bool is_stated = stated.contains(number.setting);
     if (number.given != kNotGiven) {
       *number.kept = number.given;
-    } else if (is_stated && is_known && KeepsLess(*number.kept, of_server->second.number)) {
-      return MakeError(ErrorCode::kFailedPrecondition,
-                       "file \"{}\" has {} for \"veza_backup.{}\", but the server had {} when it "
-                       "took backup \"{}\"",
-                       options.config_file, *number.kept, number.setting, of_server->second.number,
-                       of_server->second.backup)
-          .WithHint(fmt::format("Correct the file. To keep less than the server all the same, give "
-                                "the number with {}.",
-                                number.option));
-    } else if (!is_stated && is_known) {
-      *number.kept = of_server->second.number;
-    } else if (!is_stated) {
-      return MakeError(ErrorCode::kInvalidArgument,
-                       "neither file \"{}\" sets \"veza_backup.{}\", nor is {} given",
-                       options.config_file, number.setting, number.option)
-          .WithHint(fmt::format("The server may keep more than the default. Ask it with SHOW "
-                                "veza_backup.{}, and give that number with {}, or write it into "
-                                "the file.",
-                                number.setting, number.option));
+      continue;
     }
+    RETURN_IF_ERROR(
+        RequireSafeNumber(options.config_file, stated.contains(number.setting), server, number));
   }
   return settings;
 }
@@ -196,8 +220,8 @@ Subcommand AddExpire(Command parent) {
   command.SetFooter(
       "The rules are those of the server (veza_backup_expire()). Numbers that are neither given\n"
       "nor in the configuration file are those that the server had at its newest backup; of\n"
-      "several nodes the largest. While a backup or another expiry is at work, nothing is\n"
-      "removed.");
+      "several nodes the largest. If one backup does not tell, or cannot be read, each number has\n"
+      "to be given. While a backup or another expiry is at work, nothing is removed.");
   return {command,
           [arguments](const GlobalOptions& options) { return RunExpire(options, *arguments); },
           DefaultExitCode};

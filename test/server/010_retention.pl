@@ -137,6 +137,17 @@ $node->sql_fails(q{SELECT veza_backup_keep('20010101-000000F')},
 		2, qr/has 1 for "veza_backup\.retention_full", but the server had 2 when it took backup "$new"\nHINT:  .*--full/,
 		'a file that keeps less than the server');
 	$node->vezactl_ok([ 'expire', '--dry-run', '--full=2' ], 'a number that is given counts');
+
+	# The newest backup of a server that keeps more.
+	my $broken = 'main/backup/20990101-000000F/backup.json';
+	write_object($broken, 'broken');
+	$node->vezactl_fails([ 'expire', '--dry-run' ], 2, qr/has 1 for .* but the server had 2/, 'the readable one counts');
+	$node->vezactl_fails([ 'expire', '--dry-run', '--full=2' ],
+		2, qr/could not tell "veza_backup\.retention_diff" of every server: backup "20990101-000000F" cannot be read.*\nHINT:  .*--diff .* at least .* 7\./,
+		'no number of the file counts while a backup cannot be read');
+	$node->vezactl_ok([ 'expire', '--dry-run', '--full=2', '--diff=7', '--incr=14', '--archive=1' ],
+		'unless all are given');
+	delete_object($broken);
 }
 $node->vezactl_fails([ qw(expire --full=2 --diff=-1 --incr=1 --archive=1) ],
 	2, qr/--diff/, 'a number below zero');

@@ -1,7 +1,5 @@
 #include "core/retention/stated_numbers.h"
 
-#include <algorithm>
-
 #include "core/config/settings.h"
 
 namespace veza {
@@ -23,12 +21,6 @@ std::map<std::string, const BackupSummary*> NewestOfNodes(const BackupCatalog& c
   return newest;
 }
 
-bool HasNewerThatIsBroken(const BackupCatalog& catalog, const BackupSummary& backup) {
-  return std::ranges::any_of(catalog.broken, [&](const BrokenBackup& broken) {
-    return LabelTimeText(broken.label) > LabelTimeText(backup.label);
-  });
-}
-
 }  // namespace
 
 bool KeepsLess(int number, int other) {
@@ -39,12 +31,18 @@ Result<StatedNumbers> ReadStatedNumbers(const Repository& repository,
                                         std::uint64_t system_identifier,
                                         const BackupCatalog& catalog) {
   StatedNumbers stated;
+  if (!catalog.broken.empty()) {
+    stated.unknown = fmt::format("backup \"{}\" cannot be read, and may be the newest of a server",
+                                 catalog.broken.back().label);
+  }
   for (const auto& [node, newest] : NewestOfNodes(catalog, system_identifier)) {
     ASSIGN_OR_RETURN(const BackupSummary backup, ReadBackup(repository, newest->label));
     // No server can take a backup with the default of this one, which is empty.
-    if (!backup.settings.contains("veza_backup.repository") ||
-        HasNewerThatIsBroken(catalog, backup)) {
-      return StatedNumbers();
+    if (!backup.settings.contains("veza_backup.repository")) {
+      stated.unknown =
+          fmt::format("backup \"{}\", the newest of node \"{}\", does not tell its settings",
+                      backup.label, node);
+      continue;
     }
     for (const char* const name : kNumbers) {
       const SettingSpec& spec = *FindSetting(name);
@@ -52,7 +50,8 @@ Result<StatedNumbers> ReadStatedNumbers(const Repository& repository,
       ASSIGN_OR_RETURN(
           const int number,
           ParseInteger(spec, found == backup.settings.end() ? spec.default_value : found->second));
-      const auto [known, is_first] = stated.try_emplace(name, StatedNumber{number, backup.label});
+      const auto [known, is_first] =
+          stated.numbers.try_emplace(name, StatedNumber{number, backup.label});
       if (!is_first && KeepsLess(known->second.number, number)) {
         known->second = {number, backup.label};
       }

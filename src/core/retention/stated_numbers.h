@@ -16,12 +16,20 @@ struct StatedNumber {
   int number = 0;
   std::string backup{};  // the label of the one that says so
 };
-// By the name of the setting, without prefix.
-using StatedNumbers = std::map<std::string, StatedNumber, std::less<>>;
 
-// For each number of retention that of the node that keeps most, by the newest backup of each node.
-// Nodes may differ, and a standby takes backups, too. Empty when one of these backups does not
-// tell, or when a newer one cannot be read. `catalog` is of this repository.
+struct StatedNumbers {
+  // What the backups tell that can be read, by the name of the setting, without prefix: of each
+  // number that of the node that keeps most.
+  std::map<std::string, StatedNumber, std::less<>> numbers;
+  // Why a node may keep more than that, in words. Empty if every node has told. Then whoever
+  // removes what another keeps needs the word of a person.
+  std::string unknown;
+};
+
+// Reads the newest backup of each node. Nodes may differ, and a standby takes backups, too. A node
+// is unknown when its newest backup does not tell, and whenever there is a backup that cannot be
+// read: that may be the newest of its node, or the only one. A node without a backup is not known
+// of. `catalog` is of this repository.
 Result<StatedNumbers> ReadStatedNumbers(const Repository& repository,
                                         std::uint64_t system_identifier,
                                         const BackupCatalog& catalog);

@@ -1,12 +1,15 @@
 // Tests what the backups say about the servers' retention.
 #include "core/retention/stated_numbers.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/repository/test_backup.h"
 
 namespace veza {
 namespace {
+
+using testing::HasSubstr;
 
 constexpr const char* kOlder = "20261121-020000F";
 constexpr const char* kNewer = "20261122-020000F";
@@ -33,37 +36,52 @@ class StatedNumbersTest : public testing::Test {
 };
 
 TEST_F(StatedNumbersTest, TheNewestBackupOfANodeTells) {
-  EXPECT_TRUE(Stated().empty());
+  EXPECT_TRUE(Stated().numbers.empty());
   Have(kOlder, "a", {{"veza_backup.retention_full", "9"}});
   Have(kNewer, "a", {{"veza_backup.retention_full", "2"}});
-  EXPECT_EQ(Stated().at("retention_full").number, 2);
-  EXPECT_EQ(Stated().at("retention_full").backup, kNewer);
-  EXPECT_EQ(Stated().at("retention_diff").number, 7) << "a default is not recorded";
-  EXPECT_EQ(Stated().size(), 4U);
+  EXPECT_EQ(Stated().numbers.at("retention_full").number, 2);
+  EXPECT_EQ(Stated().numbers.at("retention_full").backup, kNewer);
+  EXPECT_EQ(Stated().numbers.at("retention_diff").number, 7) << "a default is not recorded";
+  EXPECT_EQ(Stated().numbers.size(), 4U);
+  EXPECT_EQ(Stated().unknown, "");
 }
 
 // The newest backup may be of a standby, which has a configuration of its own.
 TEST_F(StatedNumbersTest, OfSeveralNodesTheOneThatKeepsMostCounts) {
   Have(kOlder, "a", {{"veza_backup.retention_full", "8"}, {"veza_backup.retention_diff", "1"}});
   Have(kNewer, "b", {{"veza_backup.retention_full", "2"}, {"veza_backup.retention_diff", "0"}});
-  EXPECT_EQ(Stated().at("retention_full").number, 8);
-  EXPECT_EQ(Stated().at("retention_full").backup, kOlder);
-  EXPECT_EQ(Stated().at("retention_diff").number, 0) << "0 keeps all";
-  EXPECT_EQ(Stated().at("retention_diff").backup, kNewer);
+  EXPECT_EQ(Stated().numbers.at("retention_full").number, 8);
+  EXPECT_EQ(Stated().numbers.at("retention_full").backup, kOlder);
+  EXPECT_EQ(Stated().numbers.at("retention_diff").number, 0) << "0 keeps all";
+  EXPECT_EQ(Stated().numbers.at("retention_diff").backup, kNewer);
   Have(kNewest, "c", {{"veza_backup.retention_full", "99"}}, kTestSystem + 1);
-  EXPECT_EQ(Stated().at("retention_full").number, 8) << "another system";
+  EXPECT_EQ(Stated().numbers.at("retention_full").number, 8) << "another system";
 }
 
-TEST_F(StatedNumbersTest, NothingIsSaidWhereABackupDoesNotTell) {
-  Have(kOlder, "a", {});
-  WriteText(repository_.PathOf(BackupDocumentName(kNewer)), "broken");
-  EXPECT_TRUE(Stated().empty()) << "the newer one might say that more is kept";
-  Have(kNewer, "b", {});
-  EXPECT_FALSE(Stated().empty());
-  BackupSummary silent = TestSummary(*repository_, kOlder);  // of 0.1, without such settings
+// Whatever it is the newest backup of: that server might keep more. The others tell at least so
+// much.
+TEST_F(StatedNumbersTest, ABackupThatCannotBeReadMakesItUnknown) {
+  Have(kNewer, "a", {{"veza_backup.retention_full", "5"}});
+  for (const char* const broken : {kOlder, kNewest}) {
+    WriteText(repository_.PathOf(BackupDocumentName(broken)), "broken");
+    EXPECT_THAT(Stated().unknown, HasSubstr(broken));
+    EXPECT_EQ(Stated().numbers.at("retention_full").number, 5);
+    Have(broken, "a", {{"veza_backup.retention_full", "5"}});
+    EXPECT_EQ(Stated().unknown, "");
+  }
+}
+
+TEST_F(StatedNumbersTest, ANodeWhoseNewestBackupDoesNotTellMakesItUnknown) {
+  const BackupSummary silent = TestSummary(*repository_, kOlder);  // of 0.1, without such settings
   WriteText(repository_.PathOf(BackupDocumentName(kOlder)),
             SerializeSummary(silent, repository_->seal_policy()).value());
-  EXPECT_TRUE(Stated().empty());
+  EXPECT_THAT(Stated().unknown, HasSubstr(kOlder));
+  EXPECT_TRUE(Stated().numbers.empty());
+  Have(kNewer, "b", {{"veza_backup.retention_full", "5"}});
+  EXPECT_THAT(Stated().unknown, HasSubstr(kOlder)) << "the other node still may keep more";
+  EXPECT_EQ(Stated().numbers.at("retention_full").number, 5);
+  Have(kNewest, silent.node, {});
+  EXPECT_EQ(Stated().unknown, "");
 }
 
 TEST(KeepsLess, ZeroKeepsAll) {
