@@ -90,6 +90,10 @@ int DefaultExitCode(const Error& error) {
   return error.code == ErrorCode::kDataCorrupted ? kBadAnswer : kFailed;
 }
 
+Result<Config> LoadSettings(const GlobalOptions& options) {
+  return options.mirror ? LoadMirrorConfig(options.config_file) : LoadConfig(options.config_file);
+}
+
 Result<std::shared_ptr<Store>> Connect(const GlobalOptions& options, const Config& config,
                                        const RetryPolicy& policy) {
   ASSIGN_OR_RETURN(const Config own, AtTime(options, config));

@@ -30,6 +30,8 @@ struct GlobalOptions {
   std::string first_wrap;  // RepositoryOptions::first_wrap
   // The repository is to be read as it was then: a whole second. Connect() sees to it.
   std::optional<TimePoint> as_of;
+  // The mirror is to be read in place of the repository. LoadSettings() sees to it.
+  bool mirror = false;
   Environment environment;
 };
 
@@ -39,8 +41,8 @@ struct Subcommand {
   std::function<Result<int>(const GlobalOptions&)> run;
   // The exit code for an error, argument errors included.
   std::function<int(const Error&)> exit_code;
-  // Whether it only reads the repository, so that GlobalOptions::as_of makes sense.
-  bool reads_the_past = false;
+  // Whether it only reads the repository, so that GlobalOptions::as_of and mirror make sense.
+  bool only_reads = false;
 };
 
 // Each subcommand has a file of its own.
@@ -57,6 +59,7 @@ Subcommand AddIndex(Command parent);
 Subcommand AddReport(Command parent);
 Subcommand AddExpire(Command parent);
 Subcommand AddKeep(Command parent);
+Subcommand AddMirror(Command parent);
 Subcommand AddImportConfig(Command parent);
 Subcommand AddCompletion(Command parent);
 // Knows the commands that were added before it.
@@ -73,6 +76,10 @@ void AddSystemIdOption(Command command, std::string& text);
 
 // kBadAnswer when the repository is damaged, otherwise kFailed.
 int DefaultExitCode(const Error& error);
+
+// Reads the configuration of the repository, or of its mirror (options.mirror). For the commands
+// that only read.
+Result<Config> LoadSettings(const GlobalOptions& options);
 
 // Connects to the store that the configuration names, or to its past (options.as_of). Reports
 // retries on standard error, at most one per second, unless options.quiet.

@@ -558,7 +558,7 @@ Result<int> RunInfo(const GlobalOptions& options, const InfoArguments& arguments
     return MakeError(ErrorCode::kInvalidArgument, "--verify needs --all")
         .WithHint("Without --all, everything that \"vezactl info\" shows is verified.");
   }
-  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  ASSIGN_OR_RETURN(const Config config, LoadSettings(options));
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
   ASSIGN_OR_RETURN(RepositoryInfo info, Collect(*repository, options.json));
   info.as_of = options.as_of;

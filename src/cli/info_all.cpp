@@ -249,7 +249,7 @@ std::size_t LongestOf(const std::vector<std::string>& names) {
 }  // namespace
 
 Result<int> RunInfoOfAll(const GlobalOptions& options, bool verify) {
-  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  ASSIGN_OR_RETURN(const Config config, LoadSettings(options));
   ASSIGN_OR_RETURN(const ClusterRoot root, ConnectRoot(options, config, {}));
   ASSIGN_OR_RETURN(const ClusterRoot::Directories directories, root.List());
   const std::vector<std::string>& names = directories.names;

@@ -51,14 +51,16 @@ Result<TimePoint> ParseAsOf(const std::string& text) {
   return std::chrono::floor<std::chrono::seconds>(time);
 }
 
-// A command that writes must not be believed to have changed the past.
+// A command that writes must not be believed to have changed the past, or the mirror.
 Status RequireReader(const GlobalOptions& options, const Subcommand& subcommand) {
-  if (!options.as_of || subcommand.reads_the_past) {
+  if (subcommand.only_reads || (!options.as_of && !options.mirror)) {
     return Ok();
   }
-  return MakeError(ErrorCode::kInvalidArgument, "\"vezactl {}\" cannot be used with --as-of",
-                   subcommand.command.name())
-      .WithHint("The past can be looked at by info, timeline and verify, and restored.");
+  return MakeError(ErrorCode::kInvalidArgument, "\"vezactl {}\" cannot be used with {}",
+                   subcommand.command.name(), options.as_of ? "--as-of" : "--repository mirror")
+      .WithHint(options.as_of
+                    ? "The past can be looked at by info, timeline and verify, and restored."
+                    : "The mirror can be looked at by info, timeline and verify, and restored.");
 }
 
 Error NoCommand() {
@@ -69,6 +71,7 @@ int Run(int argc, char** argv) {
   GlobalOptions options;
   options.config_file = DefaultConfigFile();
   std::string output = "text";
+  std::string repository = "first";
 
   CommandLine command_line("vezactl", "vezactl " VEZA_VERSION,
                            "Shows, checks and restores the backups that veza_backup keeps of a "
@@ -93,15 +96,20 @@ int Run(int argc, char** argv) {
           "Read a bucket with versioning as it was then, for example \"2026-11-22 02:00:00+00\"; "
           "local time without a zone. For info, restore, timeline, verify")
       .TypeName("TIME");
+  root.Add("--repository", repository,
+           "Read the first repository, veza_backup.repository, or its mirror, veza_backup.mirror. "
+           "For info, restore, timeline, verify, wal-get")
+      .OneOf({"first", "mirror"})
+      .ShowsDefault();
   root.SetFooter(
       "Exit codes: 0 success; 1 the command worked, and found something bad; 2 the environment\n"
       "or the arguments are wrong. wal-get has its own, see vezactl wal-get --help.");
   const std::vector<Subcommand> subcommands = {
-      AddInfo(root),       AddCheck(root),       AddRestore(root),      AddVerify(root),
-      AddWalGet(root),     AddWalPrefetch(root), AddDrill(root),        AddKey(root),
-      AddRepository(root), AddTimeline(root),    AddIndex(root),        AddReport(root),
-      AddExpire(root),     AddKeep(root),        AddImportConfig(root), AddCompletion(root),
-      AddManual(root)};
+      AddInfo(root),       AddCheck(root),       AddRestore(root), AddVerify(root),
+      AddWalGet(root),     AddWalPrefetch(root), AddDrill(root),   AddKey(root),
+      AddRepository(root), AddTimeline(root),    AddIndex(root),   AddReport(root),
+      AddExpire(root),     AddKeep(root),        AddMirror(root),  AddImportConfig(root),
+      AddCompletion(root), AddManual(root)};
   const Result<bool> has_work = command_line.Parse(argc, argv);
   if (!has_work) {
     return Report(options, has_work.error(),
@@ -111,6 +119,7 @@ int Run(int argc, char** argv) {
     return FlushOutput() ? kDone : kFailed;
   }
   options.json = output == "json";
+  options.mirror = repository == "mirror";
 
   InstallSignalHandlers(*options.environment.cancellation, SecondSignal::kKills);
   for (const Subcommand& subcommand : subcommands) {

@@ -108,7 +108,7 @@ Result<RestoreOptions> ParseArguments(const RestoreArguments& arguments) {
 
 // Whether this account can read the configuration, and the files with credentials.
 Status RequireReadableSettings(const GlobalOptions& options) {
-  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  ASSIGN_OR_RETURN(const Config config, LoadSettings(options));
   for (const std::string& file :
        config.s3.credentials ? config.s3.credentials->files() : std::vector<std::string>()) {
     if (access(file.c_str(), R_OK) != 0) {
@@ -287,7 +287,7 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
   const bool is_root = geteuid() == 0;
   ASSIGN_OR_RETURN(const Account account, ChooseAccount(arguments.user));
   // Read as root, who may be the only one who can read the settings.
-  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  ASSIGN_OR_RETURN(const Config config, LoadSettings(options));
   if (config.kind == RepositoryKind::kDirectory) {
     // The last component of config.directory is the cluster's directory.
     restore.repository_directory = std::filesystem::path(config.directory).parent_path().string();
@@ -307,6 +307,9 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
   if (options.as_of) {
     // WAL is read of the same time. No word for the shell to quote, and none with a blank in it.
     restore.restore_command += fmt::format("{} {}", kAsOfOption, FormatUtc(*options.as_of));
+  }
+  if (options.mirror) {
+    restore.restore_command += fmt::format("{} mirror", kRepositoryOption);
   }
   if (restore.jobs == 0) {
     restore.jobs = DefaultJobs(config);

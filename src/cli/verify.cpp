@@ -96,7 +96,7 @@ std::string ToText(const VerifyReport& report, bool full, std::chrono::milliseco
 }
 
 Result<int> RunVerify(const GlobalOptions& options, const VerifyArguments& arguments) {
-  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  ASSIGN_OR_RETURN(const Config config, LoadSettings(options));
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
                    OpenRepository(options, config, RestoreRetries(config)));
   VerifyOptions verify;

@@ -331,7 +331,7 @@ Status WaitToTryAgain(const GlobalOptions& options, const Error& error,
 // configuration do not pass.
 Result<Config> LoadConfigWithRetries(const GlobalOptions& options, SteadyTime deadline) {
   for (std::chrono::seconds pause = kFirstPause;;) {
-    Result<Config> config = LoadConfig(options.config_file);
+    Result<Config> config = LoadSettings(options);
     if (config || config.error().code != ErrorCode::kCredentials ||
         options.environment.clock->Steady() + pause >= deadline) {
       return config;

@@ -51,7 +51,7 @@ struct WalPrefetchOptions {
 
 Status Prefetch(GlobalOptions options, const WalPrefetchOptions& prefetch) {
   ASSIGN_OR_RETURN(const std::optional<std::uint64_t> system_id, ParseSystemId(prefetch.system_id));
-  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  ASSIGN_OR_RETURN(const Config config, LoadSettings(options));
   options.first_wrap = ReadKeyWrapNote(prefetch.destination);
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
                    OpenRepository(options, config, kPrefetchPolicy));
@@ -180,6 +180,9 @@ Status PrefetchedWal::StartPrefetcher(int lock_fd) const {
   }
   if (options_.as_of) {
     words.insert(words.end(), {"--as-of", FormatUtc(*options_.as_of)});
+  }
+  if (options_.mirror) {
+    words.insert(words.end(), {"--repository", "mirror"});
   }
   std::vector<char*> arguments;
   arguments.reserve(words.size() + 1);

@@ -148,13 +148,18 @@ Status ResolvePassphrase(const SettingsInForce& settings, Config& config) {
   return Ok();
 }
 
+// Whether a repository of that kind is not encrypted because nothing says that it should be.
+bool NeedsNoCipher(const SettingsInForce& settings, RepositoryKind kind) {
+  return settings.Choice("cipher").empty() && !settings.IsSet("cipher_passphrase") &&
+         !settings.IsSet("cipher_passphrase_file") &&
+         !settings.IsSet("cipher_passphrase_command") && kind == RepositoryKind::kDirectory;
+}
+
 Status ResolveCipher(const SettingsInForce& settings, Config& config) {
   RETURN_IF_ERROR(ResolvePassphrase(settings, config));
   const bool has_passphrase = !config.passphrase.empty() || !config.passphrase_command.empty();
   const std::string_view asked = settings.Choice("cipher");
-  const bool needs_none =
-      asked.empty() && !has_passphrase && config.kind == RepositoryKind::kDirectory;
-  if (asked == "none" || needs_none) {
+  if (asked == "none" || NeedsNoCipher(settings, config.kind)) {
     config.cipher = Cipher::kNone;
   } else if (asked == "aes-256-cbc") {
     config.cipher = Cipher::kAes256Cbc;
@@ -219,8 +224,8 @@ Result<ScheduledCommand> CommandOf(const SettingsInForce& settings, std::string_
 
 // Settings by which whoever can write the file can have this account run any command, or send the
 // content of its files to any server.
-constexpr const char* kOnlyFromTrustedFiles[] = {"cipher_passphrase_command", "s3_access_key_file",
-                                                 "s3_session_token_file",
+constexpr const char* kOnlyFromTrustedFiles[] = {"cipher_passphrase_command", "mirror_config",
+                                                 "s3_access_key_file", "s3_session_token_file",
                                                  "s3_web_identity_token_file"};
 
 Status RequireTrustedFile(const SettingValue& value, std::string_view setting) {
@@ -250,6 +255,68 @@ Status RequireTrustedFiles(const SettingValues& values, const EnvLookup& environ
     }
   }
   return Ok();
+}
+
+// Whether a place is another one, or lies in it.
+bool IsWithin(std::string_view place, std::string_view other) {
+  return other.empty() || place == other ||
+         (place.starts_with(other) && place[other.size()] == '/');
+}
+
+Status RequireApart(const SettingsInForce& settings, const SettingsInForce& of_mirror,
+                    const RepositoryUrl& mirror) {
+  const auto first = ParseRepositoryUrl(settings.Text("repository"));
+  if (!first || first->kind != mirror.kind || first->bucket != mirror.bucket ||
+      (mirror.kind == RepositoryKind::kS3 &&
+       settings.Text("s3_endpoint") != of_mirror.Text("s3_endpoint"))) {
+    return Ok();
+  }
+  const std::string one = first->directory + first->prefix;
+  const std::string two = mirror.directory + mirror.prefix;
+  if (!IsWithin(one, two) && !IsWithin(two, one)) {
+    return Ok();
+  }
+  return MakeError(ErrorCode::kInvalidArgument,
+                   "\"veza_backup.mirror\" and \"veza_backup.repository\" are one place, or one of "
+                   "them lies in the other")
+      .WithHint("Let the mirror be a place of its own, best in another data center and account.");
+}
+
+Status RequireOnlyS3Settings(const SettingValues& mirror_values) {
+  for (const auto& [name, value] : mirror_values) {
+    if (!IsOfS3Alone(name)) {
+      return MakeError(ErrorCode::kInvalidArgument,
+                       "{} sets \"veza_backup.{}\", which is not of the mirror alone", value.source,
+                       name)
+          .WithHint(
+              "Only settings that begin with \"veza_backup.s3_\" may stand in the file of "
+              "veza_backup.mirror_config, except s3_connections.");
+    }
+  }
+  return Ok();
+}
+
+// What the mirror is reached with, in place of what the repository is reached with. The caller
+// wipes it.
+SettingValues ValuesOfMirror(const SettingValues& values, const SettingValues& mirror_values) {
+  const bool has_own = SettingsInForce(values).IsSet("mirror_config");
+  SettingValues own = has_own ? mirror_values : SettingValues();
+  for (const auto& [name, value] : values) {
+    if (!has_own || !IsOfS3Alone(name)) {
+      own[name] = value;
+    }
+  }
+  own["repository"].text = SettingsInForce(values).Text("mirror");
+  return own;
+}
+
+Result<SettingValues> ReadValues(const std::string& path) {
+  ASSIGN_OR_RETURN(SettingValues values, ParseConfFile(path));
+  std::erase_if(values, [](const auto& entry) {
+    const SettingSpec* const spec = FindSetting(entry.first);
+    return spec != nullptr && spec->server_only;
+  });
+  return values;
 }
 
 }  // namespace
@@ -324,16 +391,57 @@ Config ClusterBelow(Config root, const std::string& cluster) {
 }
 
 Result<Config> LoadConfig(const std::string& path) {
-  ASSIGN_OR_RETURN(SettingValues values, ParseConfFile(path));
-  std::erase_if(values, [](const auto& entry) {
-    const SettingSpec* const spec = FindSetting(entry.first);
-    return spec != nullptr && spec->server_only;
-  });
+  ASSIGN_OR_RETURN(SettingValues values, ReadValues(path));
   const EnvLookup environment = ProcessEnvironment();
   Result<Config> config = BuildConfig(values, environment);
   const Status trusted = config ? RequireTrustedFiles(values, environment, config->kind) : Ok();
   WipeSecrets(values);
   RETURN_IF_ERROR(trusted);
+  return config;
+}
+
+Result<Config> BuildMirrorConfig(const SettingValues& values, const SettingValues& mirror_values,
+                                 const EnvLookup& environment) {
+  const SettingsInForce settings(values);
+  const std::string place = settings.Text("mirror");
+  if (place.empty()) {
+    return MakeError(ErrorCode::kFailedPrecondition, "no mirror is configured")
+        .WithHint("Set veza_backup.mirror to \"s3://bucket/prefix\" or an absolute directory.");
+  }
+  for (const char* const name : {"mirror", "cipher"}) {
+    RETURN_IF_ERROR(ValidateSetting(*FindSetting(name), settings.Text(name)));
+  }
+  RETURN_IF_ERROR(RequireOnlyS3Settings(mirror_values));
+  ASSIGN_OR_RETURN(const RepositoryUrl url, ParseRepositoryUrl(place));
+  SettingValues own = ValuesOfMirror(values, mirror_values);
+  const Status apart = RequireApart(settings, SettingsInForce(own), url);
+  const auto first = ParseRepositoryUrl(settings.Text("repository"));
+  if (first && NeedsNoCipher(settings, first->kind)) {
+    own["cipher"].text = "none";
+  }
+  Result<Config> config = apart ? BuildConfig(own, environment) : apart.error();
+  WipeSecrets(own);
+  return config;
+}
+
+Result<Config> LoadMirrorConfig(const std::string& path) {
+  ASSIGN_OR_RETURN(SettingValues values, ReadValues(path));
+  SettingValues mirror_values;
+  const EnvLookup environment = ProcessEnvironment();
+  Result<Config> config = [&]() -> Result<Config> {
+    const SettingsInForce settings(values);
+    if (settings.IsSet("mirror") && settings.IsSet("mirror_config")) {
+      ASSIGN_OR_RETURN(mirror_values, ParseConfFile(settings.Text("mirror_config")));
+    }
+    ASSIGN_OR_RETURN(Config built, BuildMirrorConfig(values, mirror_values, environment));
+    SettingValues own = ValuesOfMirror(values, mirror_values);
+    const Status trusted = RequireTrustedFiles(own, environment, built.kind);
+    WipeSecrets(own);
+    RETURN_IF_ERROR(trusted);
+    return built;
+  }();
+  WipeSecrets(values);
+  WipeSecrets(mirror_values);
   return config;
 }
 

@@ -98,4 +98,16 @@ Config ClusterBelow(Config root, const std::string& cluster);
 // could have written the setting.
 Result<Config> LoadConfig(const std::string& path);
 
+// The configuration of the mirror: that of the repository, except for the place and the settings
+// s3_…. These are all of the file that `mirror_config` names, which must set no others; without
+// that file they are those of the repository. The cipher is that of the repository, whatever kind
+// of place the mirror is. Nothing of the repository's place is read, so that its credentials may be
+// missing. `mirror_values` are of that file. kFailedPrecondition when no mirror is set;
+// kInvalidArgument when one of the two places is the other, or lies in it.
+Result<Config> BuildMirrorConfig(const SettingValues& values, const SettingValues& mirror_values,
+                                 const EnvLookup& environment);
+// Reads both files. The rules of LoadConfig() hold for both; they also hold for the setting
+// mirror_config.
+Result<Config> LoadMirrorConfig(const std::string& path);
+
 }  // namespace veza

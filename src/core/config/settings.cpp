@@ -43,6 +43,22 @@ constexpr std::array kSettings = {
         .check = CheckCluster,
     },
     SettingSpec{
+        .name = "mirror",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "Where vezactl mirror copies the repository to: s3://bucket/prefix or an "
+                       "absolute directory; empty means nowhere.",
+        .check = CheckRepository,
+    },
+    SettingSpec{
+        .name = "mirror_config",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "File with the s3_ settings, credentials above all, by which the mirror is "
+                       "reached; empty means those of the repository.",
+        .check = CheckRotatingFile,
+    },
+    SettingSpec{
         .name = "s3_endpoint",
         .type = SettingType::kString,
         .default_value = "",

@@ -8,15 +8,10 @@
 #include "core/secret_file.h"
 
 namespace veza {
-namespace {
 
-// True when only a repository on S3 uses the setting. s3_connections limits the requests to any
-// kind of repository, despite its name.
 bool IsOfS3Alone(std::string_view name) {
   return name.starts_with("s3_") && name != "s3_connections";
 }
-
-}  // namespace
 
 Status SettingsInForce::Validate() const {
   const auto url = ParseRepositoryUrl(Text("repository"));

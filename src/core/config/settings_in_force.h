@@ -37,6 +37,10 @@ class SettingsInForce {
   const SettingValues& values_;
 };
 
+// True when only a repository on S3 uses the setting. s3_connections limits the requests to any
+// kind of repository, despite its name.
+bool IsOfS3Alone(std::string_view name);
+
 // The file that "<name>_file" names; empty when there is none. kInvalidArgument when the secret is
 // given in both ways.
 Result<std::string> FileOfSecret(const SettingsInForce& settings, std::string_view name);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <tuple>
 
 #include "core/config/temporary_directory.h"
 
@@ -337,6 +338,116 @@ TEST(Config, ACommandMayTellThePassphrase) {
     EXPECT_NE(error.message.find("cipher_passphrase_command"), std::string::npos);
     values.erase(name);
   }
+}
+
+TEST(Config, TheMirrorHasItsOwnPlaceAndCredentials) {
+  const SettingValues first = S3Values({{"mirror", "s3://second/copies"},
+                                        {"mirror_config", "/etc/mirror.conf"},
+                                        {"s3_region", "eu-west-1"},
+                                        {"s3_session_token", "t7Jd0"},
+                                        {"s3_connections", "3"},
+                                        {"cluster", "c1"}});
+  const SettingValues own = {{"s3_endpoint", {"https://s3.second.example"}},
+                             {"s3_access_key", {"AKIA8"}},
+                             {"s3_secret_key", {"m7Jd0"}}};
+  const Config mirror = BuildMirrorConfig(first, own, NoEnvironment()).value();
+  EXPECT_EQ(mirror.s3.bucket, "second");
+  EXPECT_EQ(mirror.s3.prefix, "copies/c1");
+  EXPECT_EQ(mirror.s3.endpoint, "https://s3.second.example");
+  EXPECT_EQ(mirror.s3.access_key, "AKIA8");
+  EXPECT_EQ(mirror.s3.secret_key, "m7Jd0");
+  EXPECT_TRUE(mirror.s3.session_token.empty()) << "the token of the first repository stays here";
+  EXPECT_EQ(mirror.s3.region, "us-east-1");
+  EXPECT_EQ(mirror.s3.max_connections, 3);
+  EXPECT_EQ(mirror.passphrase.text(), kPassphrase);
+
+  // Without a file of its own it is reached as the first one.
+  const Config same =
+      BuildMirrorConfig(S3Values({{"mirror", "s3://second"}}), {}, NoEnvironment()).value();
+  EXPECT_EQ(same.s3.bucket, "second");
+  EXPECT_EQ(same.s3.access_key, "AKIA7");
+
+  // The keys of the first repository may be lost.
+  SettingValues broken = first;
+  broken["s3_secret_key"].text.clear();
+  broken["s3_secret_key_file"].text = "/nonexistent/key";
+  EXPECT_FALSE(BuildConfig(broken, NoEnvironment()));
+  EXPECT_TRUE(BuildMirrorConfig(broken, own, NoEnvironment()));
+}
+
+TEST(Config, TheMirrorHasTheCipherOfTheRepository) {
+  const SettingValues plain = {{"repository", {"/srv/first"}},
+                               {"mirror", {"s3://second"}},
+                               {"s3_access_key", {"AKIA8"}},
+                               {"s3_secret_key", {"m7Jd0"}}};
+  EXPECT_EQ(BuildMirrorConfig(plain, {}, NoEnvironment()).value().cipher, Cipher::kNone);
+  const SettingValues sealed = S3Values({{"mirror", "/srv/second"}});
+  const Config mirror = BuildMirrorConfig(sealed, {}, NoEnvironment()).value();
+  EXPECT_EQ(mirror.cipher, Cipher::kAes256Gcm);
+  EXPECT_EQ(mirror.directory, "/srv/second/main");
+}
+
+TEST(Config, AMirrorThatIsNoneIsRefused) {
+  const auto refusal = [](const SettingValues& values, const SettingValues& own = {}) {
+    const Result<Config> config = BuildMirrorConfig(values, own, NoEnvironment());
+    return config ? Error{ErrorCode::kInternal, "accepted"} : config.error();
+  };
+  EXPECT_EQ(refusal(S3Values({})).code, ErrorCode::kFailedPrecondition);
+  EXPECT_EQ(refusal(S3Values({{"mirror", "relative"}})).code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(refusal(S3Values({{"mirror", "s3://second"}, {"cipher", "rot13"}})).code,
+            ErrorCode::kInvalidArgument);
+  const Error other =
+      refusal(S3Values({{"mirror", "s3://second"}, {"mirror_config", "/etc/mirror.conf"}}),
+              {{"retention_full", {"1", "file \"/etc/mirror.conf\" line 2"}}});
+  EXPECT_EQ(other.message,
+            "file \"/etc/mirror.conf\" line 2 sets \"veza_backup.retention_full\", which is not of "
+            "the mirror alone");
+
+  // One place, or one in the other.
+  for (const auto& [repository, mirror, is_apart] :
+       {std::tuple("s3://bucket/pg", "s3://bucket/pg", false),
+        std::tuple("s3://bucket/pg", "s3://bucket/pg/copy", false),
+        std::tuple("s3://bucket/pg", "s3://bucket", false),
+        std::tuple("s3://bucket/pg", "s3://bucket/pg2", true),
+        std::tuple("s3://bucket/pg", "s3://other/pg", true),
+        std::tuple("/srv/pg", "/srv/pg", false), std::tuple("/srv/pg/copy", "/srv/pg", false),
+        std::tuple("/srv/pg", "/srv/pg-copy", true)}) {
+    SettingValues values = S3Values({{"mirror", mirror}});
+    values["repository"].text = repository;
+    EXPECT_EQ(refusal(values).message,
+              is_apart ? "accepted"
+                       : "\"veza_backup.mirror\" and \"veza_backup.repository\" are one place, or "
+                         "one of them lies in the other")
+        << repository << " " << mirror;
+  }
+  // The same name at another endpoint is another place.
+  EXPECT_EQ(refusal(S3Values({{"repository", "s3://bucket/pg"},
+                              {"mirror", "s3://bucket/pg"},
+                              {"mirror_config", "/etc/mirror.conf"}}),
+                    {{"s3_endpoint", {"https://s3.second.example"}},
+                     {"s3_access_key", {"AKIA8"}},
+                     {"s3_secret_key", {"m7Jd0"}}})
+                .message,
+            "accepted");
+}
+
+TEST(Config, TheFileOfTheMirrorIsRead) {
+  const TemporaryDirectory directory;
+  const std::string own = directory.Write(
+      "mirror.conf", "veza_backup.s3_access_key = 'AKIA8'\nveza_backup.s3_secret_key = 'm7Jd0'\n");
+  const std::string path =
+      directory.Write("veza.conf",
+                      "veza_backup.repository = '/srv/first'\nveza_backup.mirror = 's3://second'\n"
+                      "veza_backup.mirror_config = '" +
+                          own + "'\n");
+  EXPECT_EQ(LoadMirrorConfig(path).value().s3.access_key, "AKIA8");
+  EXPECT_EQ(LoadConfig(path).value().directory, "/srv/first/main");
+  std::filesystem::permissions(path, std::filesystem::perms(0666));
+  EXPECT_EQ(LoadMirrorConfig(path).error().code, ErrorCode::kPermissionDenied);
+  std::filesystem::permissions(path, std::filesystem::perms(0600));
+  std::filesystem::remove(own);
+  EXPECT_EQ(LoadMirrorConfig(path).error().code, ErrorCode::kNotFound);
+  EXPECT_TRUE(LoadConfig(path)) << "the mirror keeps nobody from the first repository";
 }
 
 // vezactl runs the command, perhaps as root.

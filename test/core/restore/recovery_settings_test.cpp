@@ -169,6 +169,8 @@ TEST(RecoverySettings, EndAtGapIsRemoved) {
             conf(command + " --retry 5"));
   EXPECT_EQ(ForgetRecoveryOptions(conf(command + " --as-of 2026-11-22T02:00:00Z --end-at-gap")),
             conf(command));
+  EXPECT_EQ(ForgetRecoveryOptions(conf(command + " --repository mirror --retry 5")),
+            conf(command + " --retry 5"));
   for (const std::string& other :
        {command, command + " --end-at-gaps", std::string("cp --end-at-gap"), std::string()}) {
     EXPECT_EQ(ForgetRecoveryOptions(conf(other)), conf(other));

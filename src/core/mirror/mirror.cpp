@@ -1,0 +1,404 @@
+#include "core/mirror/mirror.h"
+
+#include <algorithm>
+#include <functional>
+#include <mutex>
+#include <set>
+#include <utility>
+
+#include "core/archive/wal_archive.h"
+#include "core/limits.h"
+#include "core/mirror/copy_object.h"
+#include "core/mirror/merged_listing.h"
+#include "core/rate_limiter.h"
+#include "core/repository/backup_summary.h"
+#include "core/repository/entrance.h"
+#include "core/repository/names.h"
+#include "core/repository/tombstone.h"
+#include "core/work_queue.h"
+
+namespace veza {
+
+namespace {
+
+// Objects that wait for a thread.
+constexpr std::size_t kWaitingObjects = 1000;
+
+// Names of conflicts that are remembered, to know whether a backup needs one of them.
+constexpr std::size_t kConflictsRemembered = 10'000;
+
+bool IsCopiedLast(std::string_view name, const std::string& label) {
+  // Nobody else may complete the copy that finished.json is of.
+  return name == BackupDocumentName(label) || name == FinishedCopyName(label);
+}
+
+Error OfAnotherRepository(const Store& mirror) {
+  return MakeError(ErrorCode::kConflict, "mirror \"{}\" belongs to another repository",
+                   mirror.location())
+      .WithHint("Let veza_backup.mirror name an empty place, or the mirror of this repository.");
+}
+
+bool IsSameRepository(const Repository& one, const Repository& other) {
+  // There is one key for all systems of a repository.
+  if (one.identities().front().key_id != other.identities().front().key_id) {
+    return false;
+  }
+  return std::ranges::any_of(one.identities(), [&](const Identity& identity) {
+    return other.RequireSystem(identity.system_identifier).has_value();
+  });
+}
+
+class Pass {
+ public:
+  Pass(const Repository& repository, const std::shared_ptr<Store>& mirror,
+       const MirrorOptions& options, MirrorProgress& progress)
+      : repository_(repository),
+        first_(repository.store()),
+        mirror_(mirror),
+        options_(options),
+        progress_(progress),
+        rate_(options.rate),
+        limiter_(repository.environment(), rate_),
+        queue_(kWaitingObjects) {}
+
+  Result<MirrorReport> Run() {
+    RETURN_IF_ERROR(RequireOwnMirror());
+    RETURN_IF_ERROR(StartThreads());
+    ASSIGN_OR_RETURN(report_.now, first_.Now());
+    // Everything that these backups need is there by now, and so in the listings below.
+    ASSIGN_OR_RETURN(const std::vector<std::string> labels, FinishedBackups());
+    // Without identity and key, what follows is of no use; without the key, the identity is not.
+    for (const std::string_view prefix : {kKeyPrefix, kIdentityPrefix, kFormatMarkName}) {
+      RETURN_IF_ERROR(CopyAll(prefix));
+    }
+    RETURN_IF_ERROR(OpenMirror());
+    // A record below gap/ is about WAL that is there, and comes after it.
+    for (const std::string_view prefix :
+         {kWalPrefix, kGapPrefix, kIndexPrefix, kPinPrefix, kDrillPrefix}) {
+      RETURN_IF_ERROR(CopyAll(prefix));
+    }
+    for (const std::string& label : labels) {
+      RETURN_IF_ERROR(CopyBackup(label));
+    }
+    RETURN_IF_ERROR(queue_.Finish());
+    return std::move(report_);
+  }
+
+ private:
+  using Filter = std::function<bool(std::string_view name)>;
+
+  Status RequireOwnMirror() {
+    const bool has_key = !repository_.identities().front().key_id.empty();
+    auto identities = ReadIdentities(*mirror_, has_key);
+    if (!identities) {
+      return std::move(identities.error()).WithContext("mirror");
+    }
+    is_new_ = identities->empty();
+    return is_new_ ? Ok() : OpenMirror();
+  }
+
+  Status OpenMirror() {
+    if (mirror_repository_ || (is_new_ && options_.dry_run)) {
+      return Ok();
+    }
+    auto opened = Repository::Open(mirror_, repository_.options(), repository_.environment());
+    if (!opened && opened.error().code == ErrorCode::kWrongKey) {
+      return OfAnotherRepository(*mirror_);
+    }
+    if (!opened) {
+      return std::move(opened.error()).WithContext("mirror");
+    }
+    if (!IsSameRepository(repository_, **opened)) {
+      return OfAnotherRepository(*mirror_);
+    }
+    mirror_repository_ = std::move(*opened);
+    return Ok();
+  }
+
+  Status StartThreads() {
+    return queue_.Start(options_.jobs, [this] {
+      return [this](const ObjectInfo& object) { return Copy(object); };
+    });
+  }
+
+  // The labels with a backup.json, each behind those that it names.
+  Result<std::vector<std::string>> FinishedBackups() {
+    ASSIGN_OR_RETURN(std::vector<std::string> labels, first_.ListDirectories(kBackupPrefix));
+    std::vector<std::string> finished;
+    for (std::string& label : labels) {
+      if (!ParseLabel(label)) {
+        continue;
+      }
+      ASSIGN_OR_RETURN(const std::optional<ObjectInfo> document,
+                       HeadIfThere(first_, BackupDocumentName(label)));
+      if (document) {
+        finished.push_back(std::move(label));
+      }
+    }
+    std::ranges::stable_sort(finished, [](const std::string& a, const std::string& b) {
+      return LabelTimeText(a) < LabelTimeText(b);
+    });
+    return finished;
+  }
+
+  // Returns when all objects below the prefix that the filter lets through have been copied.
+  Status CopyAll(std::string_view prefix, const Filter& is_wanted = {}) {
+    RETURN_IF_ERROR(ListMerged(first_, *mirror_, prefix, [&](const MergedObject& object) {
+      return is_wanted && !is_wanted(object.name) ? Ok() : Look(object);
+    }));
+    return queue_.WaitUntilIdle();
+  }
+
+  Status Look(const MergedObject& object) {
+    RETURN_IF_ERROR(repository_.environment().cancellation->Check());
+    if (!object.in_first) {
+      Count(&MirrorReport::objects_only_there);
+      return Ok();
+    }
+    if (object.in_first->size == 0) {
+      // A store that was full may leave one. On the mirror it would take the name for ever.
+      NoteUnreadable({object.name, "it has 0 bytes"});
+      return Ok();
+    }
+    if (!object.in_second) {
+      return Want(*object.in_first);
+    }
+    // An identity may have been made anew. That it is of this repository has been found already.
+    if (object.in_first->size != object.in_second->size &&
+        !object.name.starts_with(kIdentityPrefix)) {
+      NoteConflict({object.name, fmt::format("it has {} bytes there, and {} in the repository",
+                                             object.in_second->size, object.in_first->size)});
+      return Ok();
+    }
+    Count(&MirrorReport::objects_there);
+    return Ok();
+  }
+
+  // By any thread.
+  void Count(std::uint64_t MirrorReport::*counter) {
+    const std::lock_guard lock(mutex_);
+    ++(report_.*counter);
+  }
+
+  void NoteBehind(const ObjectInfo& object) {
+    ++report_.objects_behind;
+    report_.bytes_behind += object.size;
+    progress_.bytes_behind += object.size;
+    report_.oldest_behind =
+        std::min(report_.oldest_behind.value_or(object.modified), object.modified);
+  }
+
+  Status Want(const ObjectInfo& object) {
+    NoteBehind(object);
+    return options_.dry_run ? Ok() : queue_.Push(object);
+  }
+
+  // By any thread.
+  Status Copy(const ObjectInfo& object) {
+    const CopyOptions copy{.spill_directory = repository_.options().spill_directory,
+                           .reads_back = options_.reads_back};
+    auto copied = CopyObject(first_, *mirror_, object, copy, limiter_);
+    if (!copied) {
+      return std::move(copied.error())
+          .WithContext(fmt::format("could not copy object \"{}\" to the mirror", object.name));
+    }
+    progress_.bytes_done += object.size;
+    switch (copied->outcome) {
+      case CopyOutcome::kCopied: {
+        const std::lock_guard lock(mutex_);
+        ++report_.objects_copied;
+        report_.bytes_copied += object.size;
+        break;
+      }
+      case CopyOutcome::kThere:
+        Count(&MirrorReport::objects_there);
+        break;
+      case CopyOutcome::kGone:
+        Count(&MirrorReport::objects_gone);
+        break;
+      case CopyOutcome::kDiffers:
+        NoteConflict({object.name, "it has other content there"});
+        break;
+      case CopyOutcome::kUnreadable:
+        NoteUnreadable({object.name, copied->reason});
+        break;
+    }
+    return Ok();
+  }
+
+  void NoteConflict(NotMirrored what) {
+    const std::lock_guard lock(mutex_);
+    ++report_.conflict_count;
+    if (conflicts_.size() < kConflictsRemembered) {
+      conflicts_.insert(what.name);
+    }
+    if (report_.conflicts.size() < MirrorReport::kMostShown) {
+      report_.conflicts.push_back(std::move(what));
+    }
+  }
+
+  void NoteUnreadable(NotMirrored what) {
+    const std::lock_guard lock(mutex_);
+    ++report_.unreadable_count;
+    if (report_.unreadable.size() < MirrorReport::kMostShown) {
+      report_.unreadable.push_back(std::move(what));
+    }
+  }
+
+  // Whether a name from `first` to `last` has other content on the mirror. Called when no thread is
+  // at work.
+  bool HasConflict(const std::string& first, const std::string& last) const {
+    const auto found = conflicts_.lower_bound(first);
+    return report_.conflict_count > conflicts_.size() ||
+           (found != conflicts_.end() && *found <= last);
+  }
+
+  Status CopyBackup(const std::string& label) {
+    const std::string document = BackupDocumentName(label);
+    ASSIGN_OR_RETURN(const std::optional<ObjectInfo> in_first, HeadIfThere(first_, document));
+    if (!in_first) {
+      return Ok();
+    }
+    ASSIGN_OR_RETURN(const std::optional<ObjectInfo> in_mirror, HeadIfThere(*mirror_, document));
+    std::optional<BackupSummary> summary;
+    if (!in_mirror) {
+      ASSIGN_OR_RETURN(summary, ReadSummary(label, *in_first));
+      if (!summary) {
+        return Ok();
+      }
+    }
+    RETURN_IF_ERROR(CopyAll(BackupDirectory(label),
+                            [&](std::string_view name) { return !IsCopiedLast(name, label); }));
+    if (summary) {
+      return Commit(*summary, *in_first);
+    }
+    return Look({document, in_first, in_mirror});
+  }
+
+  // Nothing for what is not a backup: the document was removed, is a tombstone, or cannot be read.
+  Result<std::optional<BackupSummary>> ReadSummary(const std::string& label,
+                                                   const ObjectInfo& listed) {
+    const auto content = GetListed(first_, listed, limits::kBackupDocument);
+    if (!content && content.error().code == ErrorCode::kNotFound) {
+      return std::optional<BackupSummary>();
+    }
+    if (!content && IsOfTheStore(content.error())) {
+      return content.error();
+    }
+    if (!content) {
+      NoteUnreadable({listed.name, content.error().message});
+      return std::optional<BackupSummary>();
+    }
+    const std::string text(content->begin(), content->end());
+    if (IsTombstone(text, label, repository_.seal_policy())) {
+      return std::optional<BackupSummary>();
+    }
+    Result<BackupSummary> summary = ParseSummary(text, label, repository_.seal_policy());
+    if (!summary) {
+      NoteUnreadable({listed.name, summary.error().message});
+      return std::optional<BackupSummary>();
+    }
+    return std::optional(std::move(*summary));
+  }
+
+  // Creates backup.json on the mirror if all is there that it names.
+  Status Commit(const BackupSummary& summary, const ObjectInfo& document) {
+    NoteBehind(document);
+    if (options_.dry_run) {
+      return Ok();
+    }
+    ASSIGN_OR_RETURN(const std::string missing, WhatIsMissing(summary));
+    if (!missing.empty()) {
+      // An expiry that began meanwhile has removed backup.json before everything else.
+      ASSIGN_OR_RETURN(const std::optional<ObjectInfo> still, HeadIfThere(first_, document.name));
+      if (still) {
+        report_.incomplete.push_back({summary.label, missing});
+      } else {
+        Count(&MirrorReport::objects_gone);
+      }
+      return Ok();
+    }
+    const std::uint64_t copied = report_.objects_copied;
+    RETURN_IF_ERROR(queue_.Push(document));
+    RETURN_IF_ERROR(queue_.WaitUntilIdle());
+    if (report_.objects_copied > copied) {
+      report_.backups_copied.push_back(summary.label);
+    }
+    return Ok();
+  }
+
+  // A clause on the first thing that a backup names and the mirror does not have. Empty if there is
+  // none.
+  Result<std::string> WhatIsMissing(const BackupSummary& summary) {
+    const std::string& label = summary.label;
+    std::uint64_t packs = 0;
+    bool has_manifest = false;
+    RETURN_IF_ERROR(mirror_->List(BackupDirectory(label), "", [&](const ObjectInfo& object) {
+      packs += ParsePackName(label, object.name) ? 1 : 0;
+      has_manifest |= object.name == ManifestName(label) && object.size == summary.manifest_size;
+      return Ok();
+    }));
+    const std::string directory = BackupDirectory(label);
+    if (!has_manifest || packs != summary.packs || HasConflict(directory, directory + '~')) {
+      return fmt::format("the mirror has {} of its {} packs, and {} manifest", packs, summary.packs,
+                         has_manifest ? "its" : "not its");
+    }
+    std::set<std::string> named{summary.full_label()};
+    for (const SourceBackup& source : summary.sources) {
+      named.insert(source.label);
+    }
+    named.erase(label);
+    for (const std::string& other : named) {
+      ASSIGN_OR_RETURN(const std::optional<ObjectInfo> there,
+                       HeadIfThere(*mirror_, BackupDocumentName(other)));
+      if (!there) {
+        return fmt::format("the mirror does not have {}, which it builds on", NameBackup(other));
+      }
+    }
+    return MissingWal(summary);
+  }
+
+  Result<std::string> MissingWal(const BackupSummary& summary) {
+    const WalArchive wal(*mirror_repository_, summary.system_identifier);
+    const std::uint64_t size = summary.wal_segment_size;
+    ASSIGN_OR_RETURN(const std::vector<std::string> missing,
+                     wal.Missing(summary.timeline, SegmentNumberOf(summary.start_wal, size),
+                                 SegmentNumberOf(summary.stop_wal, size), size, 1));
+    if (!missing.empty()) {
+      return fmt::format("the mirror does not have WAL segment \"{}\", which it needs",
+                         missing.front());
+    }
+    ASSIGN_OR_RETURN(const std::string first,
+                     WalObjectName(summary.system_identifier, summary.start_wal));
+    ASSIGN_OR_RETURN(const std::string last,
+                     WalObjectName(summary.system_identifier, summary.stop_wal));
+    return HasConflict(first, last)
+               ? std::string("the mirror has something else in place of WAL that it needs")
+               : std::string();
+  }
+
+  const Repository& repository_;
+  Store& first_;
+  const std::shared_ptr<Store> mirror_;
+  const MirrorOptions options_;
+  MirrorProgress& progress_;
+  const std::atomic<std::uint64_t> rate_;
+  RateLimiter limiter_;
+  bool is_new_ = false;
+  std::unique_ptr<Repository> mirror_repository_;
+
+  std::mutex mutex_;  // for what the threads write: counters of outcomes, and what was not copied
+  MirrorReport report_;
+  std::set<std::string> conflicts_;
+
+  WorkQueue<ObjectInfo> queue_;  // last: its threads use the others
+};
+
+}  // namespace
+
+Result<MirrorReport> RunMirror(const Repository& repository, const std::shared_ptr<Store>& mirror,
+                               const MirrorOptions& options, MirrorProgress& progress) {
+  return Pass(repository, mirror, options, progress).Run();
+}
+
+}  // namespace veza

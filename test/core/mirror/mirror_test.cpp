@@ -1,0 +1,375 @@
+#include "core/mirror/mirror.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+
+#include "core/repository/backup_catalog.h"
+#include "core/repository/restore_lease.h"
+#include "core/repository/test_backup.h"
+#include "core/storage/forwarding_store.h"
+
+namespace veza {
+namespace {
+
+constexpr const char* kDiff = "20261122-020000F_20261122-030000D";
+
+using Objects = std::map<std::string, std::string>;
+
+class Mirror : public testing::TestWithParam<Cipher> {
+ protected:
+  Mirror() : repository_(GetParam()) {}
+
+  void SetUp() override { Backup(kTestLabel); }
+
+  // A backup of a few small files, with its WAL.
+  void Backup(const std::string& label) {
+    const SourceTree source;
+    source.File("base/5/1259", TestPage(0, kTestStartLsn));
+    Sentences sentences;
+    BackupWriterOptions options = TestBackupOptions(source, sentences);
+    options.label = label;
+    ASSERT_OK(MakeBackup(repository_, options));
+  }
+  // backup.json of a diff without files, and its manifest.
+  void DiffWithoutPacks() {
+    BackupSummary diff = TestSummary(*repository_, kDiff);
+    const BackupSummary full = ReadBackup(*repository_, kTestLabel).value();
+    diff.sources = {{kTestLabel, full.manifest_sha256}};
+    PutWithoutPacks(*repository_, diff);
+  }
+
+  std::shared_ptr<FaultStore> MakeMirror(const std::string& name = "mirror") const {
+    return std::make_shared<FaultStore>(MakeLocalStore(repository_.Scratch(name),
+                                                       repository_.environment(),
+                                                       repository_.environment().clock)
+                                            .value());
+  }
+  Result<MirrorReport> Run(const std::shared_ptr<Store>& mirror, MirrorOptions options = {}) {
+    MirrorProgress progress;
+    options.jobs = 2;
+    return RunMirror(*repository_, mirror, options, progress);
+  }
+
+  static Objects ReadAll(Store& store) {
+    Objects objects;
+    EXPECT_OK(store.List("", "", [&](const ObjectInfo& object) -> Status {
+      ASSIGN_OR_RETURN(const Bytes content, GetListed(store, object, 64U << 20));
+      objects[object.name] = std::string(content.begin(), content.end());
+      return Ok();
+    }));
+    return objects;
+  }
+  Objects First() const { return ReadAll(repository_.store()); }
+
+  // What FORMAT.md section 16 promises of a mirror at any moment.
+  void ExpectUsable(Store& mirror) {
+    const Objects objects = ReadAll(mirror);
+    const auto has = [&](const std::string& name) { return objects.contains(name); };
+    const bool has_identity = has(IdentityName(kTestSystem));
+    for (const auto& [name, content] : objects) {
+      const bool is_entrance = name.starts_with("key/") || name.starts_with("identity/");
+      EXPECT_TRUE(has_identity || is_entrance) << name;
+    }
+    const bool has_key = std::ranges::any_of(
+        objects, [](const auto& object) { return object.first.starts_with(kKeyPrefix); });
+    EXPECT_TRUE(!has_identity || has_key || GetParam() == Cipher::kNone);
+    for (const std::string label : {kTestLabel, kDiff}) {
+      const auto document = objects.find(BackupDocumentName(label));
+      if (document == objects.end()) {
+        continue;
+      }
+      const BackupSummary summary =
+          ParseSummary(document->second, label, repository_->seal_policy()).value();
+      EXPECT_TRUE(has(ManifestName(label)));
+      for (std::uint32_t pack = 1; pack <= summary.packs; ++pack) {
+        EXPECT_TRUE(has(PackName(label, pack)));
+      }
+      for (const std::string& wal : {summary.start_wal, summary.stop_wal}) {
+        EXPECT_TRUE(has(WalObjectName(kTestSystem, wal).value()));
+      }
+      EXPECT_TRUE(has(BackupDocumentName(summary.full_label())));
+    }
+  }
+
+  TestRepository repository_;
+};
+
+TEST_P(Mirror, CopiesEverythingButLocksLeasesAndProbes) {
+  DiffWithoutPacks();
+  const auto lease =
+      RestoreLease::Take(*repository_, ReadBackup(*repository_, kTestLabel).value(), "restore");
+  ASSERT_TRUE(lease);
+  Objects expected = First();
+  for (const char* name : {"lock/0000000001", "probe/x", "backup/20261122-020000F/finished.json",
+                           "backup/20261122-040000F/pack/00000001"}) {
+    ASSERT_OK(PutSmall(repository_.store(), name, AsBytes("x"), PutMode::kCreate));
+  }
+  std::erase_if(expected, [](const auto& object) { return object.first.starts_with("lease/"); });
+  ASSERT_OK(PutSmall(repository_.store(), PinName(kTestLabel), AsBytes("pin"), PutMode::kCreate));
+  expected[PinName(kTestLabel)] = "pin";
+
+  const auto mirror = MakeMirror();
+  const auto looked = Run(mirror, {.dry_run = true});
+  ASSERT_OK(looked);
+  EXPECT_TRUE(ReadAll(*mirror).empty());
+  EXPECT_EQ(looked->objects_behind, expected.size());
+  EXPECT_EQ(looked->objects_copied, 0U);
+
+  const auto report = Run(mirror, {.reads_back = true});
+  ASSERT_OK(report);
+  EXPECT_TRUE(report->is_whole());
+  EXPECT_EQ(ReadAll(*mirror), expected);
+  EXPECT_EQ(report->objects_behind, expected.size());
+  EXPECT_EQ(report->objects_copied, expected.size());
+  EXPECT_EQ(report->bytes_copied, report->bytes_behind);
+  EXPECT_EQ(report->backups_copied, (std::vector<std::string>{kTestLabel, kDiff}));
+  ExpectUsable(*mirror);
+
+  const auto again = Run(mirror);
+  ASSERT_OK(again);
+  EXPECT_EQ(again->objects_behind, 0U);
+  EXPECT_EQ(again->objects_copied, 0U);
+  EXPECT_EQ(again->objects_there, expected.size());
+
+  // What was lost on the mirror comes back, also of a backup that is there.
+  ASSERT_OK(mirror->Delete(PackName(kTestLabel, 1)));
+  ASSERT_OK(Run(mirror));
+  EXPECT_EQ(ReadAll(*mirror), expected);
+}
+
+TEST_P(Mirror, IsUsableWhereverAPassEndsAndTheNextOneGoesOn) {
+  DiffWithoutPacks();
+  const Objects expected = First();
+  for (const bool is_stored : {false, true}) {
+    for (int ends_at = 1;; ++ends_at) {
+      const auto mirror = MakeMirror(fmt::format("mirror-{}-{}", is_stored, ends_at));
+      std::atomic<int> puts = 0;
+      mirror->SetHook([&](FaultStore::Operation operation, std::string_view) -> Status {
+        // With `is_stored`, the answer to a Put that has been carried out is lost: the next request
+        // of any kind fails, as after a kill.
+        const bool is_put = operation == FaultStore::Operation::kPut;
+        const int number = is_put ? ++puts : puts.load();
+        const bool has_ended = number > ends_at || (number == ends_at && !is_put);
+        return (is_stored ? has_ended : number >= ends_at)
+                   ? Status(MakeError(ErrorCode::kUnavailable, "ended"))
+                   : Ok();
+      });
+      const auto ended = Run(mirror);
+      mirror->SetHook({});
+      ExpectUsable(*mirror);
+      ASSERT_OK(Run(mirror));
+      EXPECT_EQ(ReadAll(*mirror), expected);
+      if (ended) {
+        EXPECT_GT(ends_at, static_cast<int>(expected.size()) / 2);
+        break;
+      }
+    }
+  }
+}
+
+TEST_P(Mirror, SkipsABackupThatAnExpiryRemovesUnderWay) {
+  repository_.store().SetHook([&](FaultStore::Operation operation, std::string_view name) {
+    if (operation == FaultStore::Operation::kGet && name == PackName(kTestLabel, 1)) {
+      std::filesystem::remove(repository_.PathOf(BackupDocumentName(kTestLabel)));
+      std::filesystem::remove(repository_.PathOf(PackName(kTestLabel, 1)));
+    }
+    return Ok();
+  });
+  const auto mirror = MakeMirror();
+  const auto report = Run(mirror);
+  ASSERT_OK(report);
+  EXPECT_TRUE(report->is_whole());
+  EXPECT_GE(report->objects_gone, 1U);
+  EXPECT_TRUE(report->backups_copied.empty());
+  EXPECT_FALSE(ReadAll(*mirror).contains(BackupDocumentName(kTestLabel)));
+}
+
+TEST_P(Mirror, CopiesNoBackupWithoutItsWalOrTheBackupThatItBuildsOn) {
+  DiffWithoutPacks();
+  ASSERT_OK(repository_.store().Delete(
+      WalObjectName(kTestSystem, SegmentName(1, 4, kTestSegmentSize)).value()));
+  const auto mirror = MakeMirror();
+  const auto report = Run(mirror);
+  ASSERT_OK(report);
+  ASSERT_EQ(report->incomplete.size(), 2U);
+  EXPECT_EQ(report->incomplete[0].name, kTestLabel);
+  EXPECT_EQ(report->incomplete[0].reason,
+            "the mirror does not have WAL segment \"000000010000000000000004\", which it needs");
+  EXPECT_EQ(report->incomplete[1].name, kDiff);
+  EXPECT_EQ(report->incomplete[1].reason,
+            "the mirror does not have full backup \"20261122-020000F\", which it builds on");
+  EXPECT_FALSE(report->is_whole());
+  ExpectUsable(*mirror);
+}
+
+TEST_P(Mirror, NeverReplacesWhatIsThere) {
+  const auto mirror = MakeMirror();
+  ASSERT_OK(Run(mirror));
+  const std::string pack = PackName(kTestLabel, 1);
+  const std::string segment =
+      WalObjectName(kTestSystem, SegmentName(1, 4, kTestSegmentSize)).value();
+  for (const std::string& name : {pack, segment, BackupDocumentName(kTestLabel)}) {
+    ASSERT_OK(mirror->Delete(name));
+  }
+  for (const std::string& name : {pack, segment}) {
+    ASSERT_OK(PutSmall(*mirror, name, AsBytes("other"), PutMode::kCreate));
+  }
+  const auto report = Run(mirror);
+  ASSERT_OK(report);
+  EXPECT_EQ(report->conflict_count, 2U);
+  ASSERT_EQ(report->conflicts.size(), 2U);
+  EXPECT_EQ(report->conflicts[0].name, segment);
+  EXPECT_EQ(report->conflicts[1].name, pack);
+  EXPECT_FALSE(report->is_whole());
+  const Objects objects = ReadAll(*mirror);
+  EXPECT_EQ(objects.at(pack), "other");
+  EXPECT_EQ(objects.at(segment), "other");
+  EXPECT_FALSE(objects.contains(BackupDocumentName(kTestLabel)));
+
+  // The pack alone, and the WAL alone, keep the backup away, too.
+  for (const std::string& name : {pack, segment}) {
+    ASSERT_OK(mirror->Delete(name));
+    ASSERT_OK(PutSmall(*mirror, name, AsBytes(First().at(name)), PutMode::kCreate));
+    const auto other = Run(mirror);
+    ASSERT_OK(other);
+    EXPECT_EQ(other->incomplete.size(), name == pack ? 1U : 0U);
+  }
+  EXPECT_EQ(ReadAll(*mirror), First());
+}
+
+TEST_P(Mirror, ComparesWhatAnotherPassHasStoredMeanwhile) {
+  for (const bool is_same : {true, false}) {
+    const auto mirror = MakeMirror(is_same ? "same" : "other");
+    const std::string pack = PackName(kTestLabel, 1);
+    std::atomic<bool> is_stored = false;
+    mirror->SetHook([&](FaultStore::Operation operation, std::string_view name) {
+      if (operation == FaultStore::Operation::kPut && name == pack && !is_stored.exchange(true)) {
+        std::string content = First().at(pack);
+        content.back() ^= is_same ? 0 : 1;
+        EXPECT_OK(PutSmall(*mirror, pack, AsBytes(content), PutMode::kCreate));
+      }
+      return Ok();
+    });
+    const auto report = Run(mirror);
+    ASSERT_OK(report);
+    EXPECT_EQ(report->conflict_count, is_same ? 0U : 1U);
+    EXPECT_EQ(ReadAll(*mirror).contains(BackupDocumentName(kTestLabel)), is_same);
+  }
+}
+
+TEST_P(Mirror, WritesNothingIntoAnotherRepository) {
+  TestRepository other(GetParam());
+  if (GetParam() == Cipher::kNone) {
+    // Only the identity tells them apart.
+    const Identity identity = TestIdentity(kTestSystem + 1);
+    ASSERT_OK(other.store().Delete(IdentityName(kTestSystem)));
+    ASSERT_OK(Repository::Initialise(other.MakeStore(), other.options(), other.environment(),
+                                     identity, false));
+  } else {
+    const auto fresh = other.Scratch("fresh");
+    std::shared_ptr<Store> store = MakeLocalStore(fresh, other.environment()).value();
+    ASSERT_OK(
+        Repository::Initialise(store, other.options(), other.environment(), TestIdentity(), false));
+  }
+  const std::shared_ptr<Store> place =
+      GetParam() == Cipher::kNone
+          ? std::shared_ptr<Store>(other.MakeStore())
+          : MakeLocalStore(other.Scratch("fresh"), other.environment()).value();
+  const Objects before = ReadAll(*place);
+  const auto report = Run(place);
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().code, ErrorCode::kConflict) << report.error().message;
+  EXPECT_NE(report.error().message.find("belongs to another repository"), std::string::npos);
+  EXPECT_EQ(ReadAll(*place), before);
+
+  // A place that has lost its identity is not taken for a new one.
+  const auto lost = MakeMirror("lost");
+  ASSERT_OK(PutSmall(*lost, "wal/x", AsBytes("x"), PutMode::kCreate));
+  EXPECT_FALSE(Run(lost));
+  EXPECT_EQ(ReadAll(*lost).size(), 1U);
+}
+
+TEST_P(Mirror, AcceptsAnIdentityThatWasMadeAnew) {
+  const auto mirror = MakeMirror();
+  ASSERT_OK(Run(mirror));
+  RepositoryOptions options = repository_.options();
+  options.node = "another node, with a longer name";
+  const std::string name = IdentityName(kTestSystem);
+  Json document = ParseJsonObject(First().at(name)).value();
+  document.erase("mac");
+  document.erase("mac_algorithm");
+  document["node"] = options.node;
+  const std::string text =
+      SignDocument(std::move(document), repository_->seal_policy(), name).value();
+  WriteText(repository_.PathOf(name), text);
+  const auto report = Run(mirror);
+  ASSERT_OK(report);
+  EXPECT_TRUE(report->is_whole());
+}
+
+TEST_P(Mirror, ReportsWhatTheRepositoryDoesNotGiveOut) {
+  repository_.store().SetHook([&](FaultStore::Operation operation, std::string_view name) {
+    return operation == FaultStore::Operation::kGet && name == PackName(kTestLabel, 1)
+               ? Status(MakeError(ErrorCode::kPermissionDenied, "it is archived"))
+               : Ok();
+  });
+  WriteText(repository_.PathOf(WalObjectName(kTestSystem, "000000010000000000000009").value()), "");
+  const auto mirror = MakeMirror();
+  const auto report = Run(mirror);
+  ASSERT_OK(report);
+  EXPECT_EQ(report->unreadable_count, 2U);
+  ASSERT_EQ(report->unreadable.size(), 2U);
+  EXPECT_EQ(report->unreadable[0].reason, "it has 0 bytes");
+  EXPECT_EQ(report->unreadable[1].reason, "it is archived");
+  EXPECT_EQ(report->incomplete.size(), 1U);
+  ExpectUsable(*mirror);
+}
+
+// Stores a pack with a wrong byte.
+class DamagingStore final : public ForwardingStore {
+ public:
+  using ForwardingStore::ForwardingStore;
+  Status Put(std::string_view name, Body& body, PutMode mode) override {
+    if (!name.starts_with("backup/")) {
+      return inner().Put(name, body, mode);
+    }
+    Bytes content(body.size());
+    RETURN_IF_ERROR(body.Rewind());
+    for (std::size_t at = 0; at < content.size();) {
+      ASSIGN_OR_RETURN(const std::size_t read, body.Read(MutableByteView(content).subspan(at)));
+      at += read;
+    }
+    content.back() ^= 1;
+    return PutSmall(inner(), name, content, mode);
+  }
+};
+
+TEST_P(Mirror, RemovesAnObjectThatComesBackWithOtherBytes) {
+  const auto inner = MakeMirror();
+  const auto report = Run(std::make_shared<DamagingStore>(inner), {.reads_back = true});
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().code, ErrorCode::kDataCorrupted);
+  EXPECT_NE(report.error().message.find("gave other bytes back"), std::string::npos);
+  for (const auto& [name, content] : ReadAll(*inner)) {
+    EXPECT_FALSE(name.starts_with("backup/")) << name;
+  }
+  ASSERT_OK(Run(inner));
+  EXPECT_EQ(ReadAll(*inner), First());
+}
+
+TEST_P(Mirror, KeepsToTheRate) {
+  const SteadyTime begin = repository_.clock().Steady();
+  const auto report = Run(MakeMirror(), {.rate = 100});
+  ASSERT_OK(report);
+  const auto passed = std::chrono::duration<double>(repository_.clock().Steady() - begin);
+  // The last objects pass on credit.
+  EXPECT_GT(passed.count(), static_cast<double>(report->bytes_copied) / 100 / 3);
+}
+
+INSTANTIATE_TEST_SUITE_P(Ciphers, Mirror, testing::Values(Cipher::kNone, Cipher::kAes256Gcm),
+                         CipherTestName);
+
+}  // namespace
+}  // namespace veza

@@ -1,0 +1,160 @@
+# vezactl mirror: the repository is copied to a second one, by its own credentials, and killed on the way. Then the
+# first repository is gone, and the cluster comes back from the mirror.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use JSON::PP qw(decode_json);
+use POSIX ();
+use PostgreSQL::Test::Utils qw(slurp_file);
+use Test::More;
+use Time::HiRes qw(sleep);
+use VezaTest;
+
+my $mirror = store() eq 's3' ? repository() . '-mirror' : PostgreSQL::Test::Utils::tempdir('mirror') . '/place';
+my $mirror_conf = PostgreSQL::Test::Utils::tempdir('mirror_conf') . '/mirror.conf';
+
+sub rows_of { return $_[0]->safe_psql('postgres', 'SELECT count(*), sum(id) FROM t') }
+
+sub write_mirror_conf
+{
+	my ($more) = @_;
+	unlink $mirror_conf;
+	open my $file, '>', $mirror_conf or die "could not write $mirror_conf: $!";
+	if (store() eq 's3')
+	{
+		print $file "veza_backup.s3_endpoint = '$ENV{VEZA_TEST_S3_ENDPOINT}'\n"
+		  . "veza_backup.s3_region = 'us-east-1'\n"
+		  . "veza_backup.s3_access_key = '$ENV{VEZA_TEST_S3_ACCESS_KEY}'\n"
+		  . "veza_backup.s3_secret_key = '$ENV{VEZA_TEST_S3_SECRET_KEY}'\n";
+		print $file "veza_backup.s3_session_token = '$ENV{VEZA_TEST_S3_SESSION_TOKEN}'\n" if $ENV{VEZA_TEST_S3_SESSION_TOKEN};
+	}
+	print $file $more // '';
+	close $file or die "could not write $mirror_conf: $!";
+	chmod 0600, $mirror_conf;
+	return;
+}
+
+# Runs one pass, and returns what it says.
+sub mirror
+{
+	my ($node, @arguments) = @_;
+	return decode_json($node->vezactl_ok([ '--output', 'json', '--quiet', 'mirror', @arguments ]));
+}
+
+# Kills a pass after so many seconds.
+sub kill_a_pass
+{
+	my ($node, $seconds) = @_;
+	my $pid = fork() // die "could not fork: $!";
+	if ($pid == 0)
+	{
+		open STDOUT, '>', '/dev/null';
+		open STDERR, '>', '/dev/null';
+		exec $ENV{VEZACTL} // 'vezactl', '--config', $node->conf, 'mirror', '--jobs', '1', '--rate', '1MB';
+		POSIX::_exit(1);
+	}
+	sleep $seconds;
+	kill 'KILL', $pid;
+	waitpid $pid, 0;
+	return $? & 127;
+}
+
+my $node = VezaTest->new('primary');
+$node->init;
+$node->append_conf('postgresql.conf', 'autovacuum = off');
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION veza_backup; CREATE TABLE t(id int)');
+$node->safe_psql('postgres', 'INSERT INTO t SELECT generate_series(1, 1000)');
+my $full = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+foreach my $segment (1 .. 6)
+{
+	$node->safe_psql('postgres', "CREATE TABLE wal_$segment AS SELECT md5(i::text) FROM generate_series(1, 10000) i");
+	$node->archive_wal;
+}
+
+# --- what is refused ------------------------------------------------------------------------------
+
+$node->vezactl_fails(['mirror'], 2, qr/no mirror is configured.*HINT:  Set veza_backup\.mirror/s, 'no mirror');
+$node->vezactl_fails([ '--repository', 'mirror', 'info' ], 2, qr/no mirror is configured/, 'no mirror to read');
+$node->change_conf(mirror => repository() . '/inside');
+$node->vezactl_fails(['mirror'], 2, qr/are one place, or one of them lies in the other/, 'a mirror inside');
+write_mirror_conf("veza_backup.cipher = 'none'\n");
+$node->change_conf(mirror => $mirror, mirror_config => $mirror_conf);
+$node->vezactl_fails(['mirror'], 2, qr/mirror\.conf" line \d+ sets "veza_backup\.cipher", which is not of the mirror/,
+	'another setting in the file of the mirror');
+write_mirror_conf();
+$node->vezactl_fails([ '--repository', 'mirror', 'expire', '--full', '1' ], 2,
+	qr/"vezactl expire" cannot be used with --repository mirror/, 'a command that writes');
+$node->vezactl_fails([ '--repository', 'mirror', 'info' ], 2, qr/is not initialized/, 'a mirror that is empty yet');
+
+# --- kills, and then all of it --------------------------------------------------------------------
+
+my $behind = mirror($node, '--dry-run');
+cmp_ok($behind->{behind}{objects}, '>', 5, "a dry run says that $behind->{behind}{objects} objects are missing");
+is(mirror($node, '--dry-run')->{behind}{objects}, $behind->{behind}{objects}, 'and has copied none');
+my $killed = 0;
+my %seen;
+foreach my $seconds (0.1, 0.3, 0.5, 0.7, 0.9, 1.1)
+{
+	$killed += kill_a_pass($node, $seconds) == 9;
+	my $report = mirror($node, '--dry-run');
+	$seen{ $report->{behind}{objects} }++;
+	my ($exit, $out) = $node->vezactl('--repository', 'mirror', '--output', 'json', 'verify');
+	# Before the first WAL, verify has nothing to look at; it never finds a backup that lacks something.
+	unlike($out, qr/"kind":"backup"[^}]*"problem/, 'no kill leaves a backup that lacks something');
+}
+cmp_ok($killed, '>', 2, "$killed passes were killed");
+cmp_ok(scalar keys %seen, '>', 2, 'at several objects: ' . join(' ', sort keys %seen) . ' were missing afterwards');
+
+my $report = mirror($node);
+is_deeply($report->{copied}{backups}, [$full], 'the next pass ends with the backup');
+is($report->{conflict_count} + $report->{unreadable_count}, 0, 'and without a conflict');
+like($node->vezactl_ok([ '--repository', 'mirror', 'verify', '--full' ]), qr/nothing is wrong/, 'the mirror is whole');
+is(mirror($node)->{behind}{objects}, 0, 'a pass that finds nothing to do');
+
+# --- what comes later -----------------------------------------------------------------------------
+
+$node->safe_psql('postgres', 'INSERT INTO t SELECT generate_series(1001, 2000)');
+my $diff = $node->safe_psql('postgres', q{SELECT veza_backup_now('diff')});
+$node->safe_psql('postgres', 'INSERT INTO t SELECT generate_series(2001, 3000)');
+my $incr = $node->safe_psql('postgres', q{SELECT veza_backup_now('incr')});
+$node->safe_psql('postgres', 'INSERT INTO t VALUES (-1)');
+$node->archive_wal;
+like($node->vezactl_ok(['mirror']), qr/^was behind: by \d+ objects .*^copied: \d+ objects \(.*\), 2 backups/ms,
+	'what came later is copied');
+my $rows = rows_of($node);
+$node->stop;
+
+# --- the first repository is gone -----------------------------------------------------------------
+
+delete_object($_) foreach objects();
+$node->change_conf(s3_secret_key => 'revoked-0000000000000000000000000000') if store() eq 's3';
+my ($exit) = $node->vezactl('info');
+isnt($exit, 0, 'the first repository is gone');
+($exit) = $node->vezactl('mirror');
+is($exit, 2, 'a pass without a first repository fails');
+my $info = decode_json($node->vezactl_ok([ '--repository', 'mirror', '--output', 'json', 'info' ]));
+is_deeply([ map { $_->{label} } @{ $info->{backups} } ], [ $full, $diff, $incr ], 'the mirror has the backups');
+like($node->vezactl_ok([ '--repository', 'mirror', 'verify', '--full' ]), qr/nothing is wrong/, 'and is whole');
+
+my $copy = $node->restore('copy', '--repository', 'mirror');
+like(slurp_file($copy->data_dir . '/postgresql.auto.conf'), qr/wal-get.* --repository mirror/,
+	'restore_command reads the mirror');
+$copy->start;
+$copy->wait_for_end_of_recovery;
+is(rows_of($copy), $rows, 'the cluster is back from the mirror');
+poll_until(sub { slurp_file($copy->data_dir . '/postgresql.auto.conf') !~ / --repository/ },
+	'the end of --repository in restore_command');
+pass('after the recovery, restore_command does not name the mirror');
+$copy->discard;
+
+my $early = $node->restore('early', '--repository', 'mirror', '--backup', $full, '--target-immediate',
+	'--target-action', 'promote');
+$early->start;
+$early->wait_for_end_of_recovery;
+is(rows_of($early), '1000|500500', 'the oldest backup comes back, too');
+$early->discard;
+
+done_testing();
