@@ -90,15 +90,11 @@ Json ToJson(const IndexReport& report, std::uint64_t bytes, std::chrono::millise
   for (const IndexFailure& failure : report.failures) {
     failures.push_back({{"object", failure.object}, {"message", failure.error.message}});
   }
-  return {{"segments", report.archived},
-          {"segments_without_index", report.missing},
-          {"segments_indexed", report.made},
-          {"segments_left", report.left},
-          {"segments_failed", report.failed},
-          {"objects_written", report.objects},
-          {"objects_removed", report.removed},
-          {"failures", std::move(failures)},
-          {"bytes_read", bytes},
+  return {{"segments", report.archived},       {"segments_without_index", report.missing},
+          {"segments_indexed", report.made},   {"segments_left", report.left},
+          {"segments_failed", report.failed},  {"objects_written", report.objects},
+          {"objects_removed", report.removed}, {"objects_undeletable", report.undeletable},
+          {"failures", std::move(failures)},   {"bytes_read", bytes},
           {"milliseconds", elapsed.count()}};
 }
 
@@ -118,6 +114,11 @@ std::string ToText(const IndexReport& report, std::uint64_t bytes,
                       report.missing, report.archived, report.made, report.objects);
   if (report.removed > 0) {
     text += fmt::format(", {} objects replaced", report.removed);
+  }
+  if (report.undeletable > 0) {
+    text += fmt::format(
+        ", {} objects that are replaced stay, because these credentials may not delete them",
+        report.undeletable);
   }
   if (report.left > 0) {
     text += fmt::format(", {} left for another run", report.left);

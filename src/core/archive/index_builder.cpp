@@ -326,7 +326,12 @@ class Builder {
     std::ranges::sort(written_, {}, &KnownIndex::begin);
     for (const KnownIndex& old : indexes_) {
       if (!old.is_good && IsCoveredByOthers(old)) {
-        RETURN_IF_ERROR(repository_.store().Delete(old.name));
+        const Status deleted = repository_.store().Delete(old.name);
+        if (!deleted && deleted.error().code == ErrorCode::kPermissionDenied) {
+          ++report_.undeletable;  // a server that may only add; it does no harm beside the good one
+          continue;
+        }
+        RETURN_IF_ERROR(deleted);
         ++report_.removed;
       }
     }

@@ -62,6 +62,7 @@ struct IndexReport {
   std::uint64_t made = 0;              // segments
   std::uint64_t objects = 0;           // index objects that were written
   std::uint64_t removed = 0;           // index objects that were removed
+  std::uint64_t undeletable = 0;       // that were replaced, and stay: kPermissionDenied
   std::uint64_t left = 0;              // segments without an index that most_segments has left
   std::uint64_t failed = 0;            // segments that cannot be read, known ones as well
   std::vector<IndexFailure> failures;  // of those that were read; at most kMostIndexFailures

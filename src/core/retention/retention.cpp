@@ -459,6 +459,10 @@ RetentionSettings RetentionOf(const Config& config) {
           .archive = config.retention_archive};
 }
 
+bool KeepsEverything(const RetentionSettings& settings) {
+  return settings.full == 0 && settings.diff == 0 && settings.incr == 0 && settings.archive == 0;
+}
+
 const char* RetentionKindName(RetentionKind kind) {
   switch (kind) {
     case RetentionKind::kBackup:

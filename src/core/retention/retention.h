@@ -32,6 +32,9 @@ struct RetentionSettings {
 };
 
 RetentionSettings RetentionOf(const Config& config);
+// Whether all four numbers are 0. A server with such settings removes nothing by itself, because it
+// may not be allowed to (the policy of a server that may only add).
+bool KeepsEverything(const RetentionSettings& settings);
 
 enum class RetentionKind {
   kBackup,

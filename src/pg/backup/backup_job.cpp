@@ -618,8 +618,12 @@ Status CleanUp(BackupJob* job, bool canceled) {
 
 Status ExpireOld(BackupJob* job) {
   job->patience = kOrdinaryPatience;
+  const RetentionSettings settings = RetentionOf(job->config);
+  if (KeepsEverything(settings)) {
+    return Ok();
+  }
   const Result<std::vector<RetentionDecision>> decisions =
-      Expire(*job->repository, job->facts.system_identifier, RetentionOf(job->config), *job->lock,
+      Expire(*job->repository, job->facts.system_identifier, settings, *job->lock,
              job->config.s3_connections);
   if (!decisions) {
     RETURN_IF_ERROR(job->environment.cancellation->Check());

@@ -136,7 +136,8 @@ Status Commit(BackupJob* job);
 Status RecordFailure(BackupJob* job, const std::string& error, bool canceled);
 // Removes what the backup has stored, unless the backup may exist or another one can complete it.
 Status CleanUp(BackupJob* job, bool canceled);
-// Removes what retention no longer keeps, with kOrdinaryPatience. Fails only when it is cancelled:
+// Removes what retention no longer keeps, with kOrdinaryPatience; nothing at all when its settings
+// keep everything (KeepsEverything), not even left-overs. Fails only when it is cancelled:
 // the backup is good whatever happens here, and the next one tries again.
 Status ExpireOld(BackupJob* job);
 // Ends the threads that copy, whatever they wait for. After a failure, call it before anything
