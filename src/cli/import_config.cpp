@@ -1,9 +1,7 @@
 // vezactl import-config: prints the veza_backup.conf that means what another tool's configuration
 // means.
-#include <fcntl.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <utility>
 
 #include "cli/command.h"
@@ -11,11 +9,9 @@
 #include "core/import/imported_conf.h"
 #include "core/import/pgbackrest.h"
 #include "core/import/pgbackrest_file.h"
+#include "core/import/secret_directory.h"
 #include "core/import/wal_g.h"
 #include "core/import/wal_g_file.h"
-#include "core/secret_file.h"
-#include "core/storage/file_io.h"
-#include "core/storage/unique_fd.h"
 
 namespace veza::cli {
 namespace {
@@ -41,39 +37,8 @@ Variables EnvironmentVariables() {
   return variables;
 }
 
-// A file that is there is left alone. It is no error if it holds this secret.
-Status WriteSecret(const ImportedSecret& secret) {
-  const std::string named = fmt::format("file \"{}\"", secret.file);
-  const UniqueFd file(
-      open(secret.file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!file.valid() && errno == EEXIST) {
-    ASSIGN_OR_RETURN(const SecretString present, ReadSecretFile(secret.file));
-    return present == secret.content.text()
-               ? Ok()
-               : Status(MakeError(ErrorCode::kAlreadyExists, "{} holds another secret", named)
-                            .WithHint("Move it away, or name another directory."));
-  }
-  if (!file.valid()) {
-    return ErrnoError(errno, "could not create " + named)
-        .WithHint("Make the directory, and let this account write there.");
-  }
-  Status written = WriteAllAt(file.get(), 0, AsBytes(secret.content.text()), named);
-  if (written) {
-    written = WriteAllAt(file.get(), secret.content.text().size(), AsBytes("\n"), named);
-  }
-  if (written && fsync(file.get()) != 0) {
-    written = ErrnoError(errno, "could not sync " + named);
-  }
-  if (!written) {
-    unlink(secret.file.c_str());
-  }
-  return written;
-}
-
-Status WriteSecrets(const ImportedConf& conf) {
-  for (const ImportedSecret& secret : conf.secrets()) {
-    RETURN_IF_ERROR(WriteSecret(secret));
-  }
+Status WriteSecrets(const ImportedConf& conf, const ImportOptions& import) {
+  RETURN_IF_ERROR(WriteSecretFiles(import.secrets_directory, conf.secrets()));
   if (!conf.secrets().empty() && geteuid() == 0) {
     PrintWarning("root owns the files with the secrets, so the server cannot read them",
                  "Give them to the server's group: chgrp postgres FILE, chmod 0640 FILE.");
@@ -173,7 +138,7 @@ Result<int> RunImport(const GlobalOptions& options, const ImportArguments& argum
                                                 : ImportFromPgBackRest(arguments, import));
   const ImportedConf& conf = imported.conf;
   if (import.writes_secrets) {
-    RETURN_IF_ERROR(WriteSecrets(conf));
+    RETURN_IF_ERROR(WriteSecrets(conf, import));
   }
   const std::string text = conf.Format(Heading(imported.tool, imported.files));
   if (options.json) {

@@ -15,7 +15,7 @@ plan skip_all => 'pgbackrest is not installed' if system('pgbackrest version >/d
 my $directory = PostgreSQL::Test::Utils::tempdir('pgbackrest');
 my ($passphrase, $secrets, $old) =
   ('correct horse battery staple', "$directory/secrets", "$directory/pgbackrest.conf");
-mkdir $secrets or die "could not make $secrets: $!";
+mkdir $secrets, 0700 or die "could not make $secrets: $!";
 
 my $node = VezaTest->new('primary');
 $node->init(settings => { repository => '', cipher => undef, cipher_passphrase => undef });
