@@ -315,6 +315,16 @@ wait_for() {
   done
 }
 
+# wait_for_port FILE PID: until the server of this process has written its port. One with a million names takes a while.
+wait_for_port() {
+  local deadline=$((SECONDS + 300))
+  until [[ -s $1 ]]; do
+    kill -0 "$2" 2>/dev/null || fail "the server that writes $1 has ended"
+    ((SECONDS < deadline)) || fail "no port in $1 within five minutes"
+    sleep 0.1
+  done
+}
+
 # wait_for_segment SEGMENT TOOL
 wait_for_segment() {
   wait_for 300 "(SELECT last_archived_wal >= '$1' FROM pg_stat_archiver)" "$2 did not archive within five minutes"

@@ -81,7 +81,7 @@ main() {
   say "as a bucket"
   /usr/bin/python3 "$top/bench/listing_server.py" "$work/repository" "$work/port" &
   server_pid=$!
-  until [[ -s $work/port ]]; do sleep 0.1; done
+  wait_for_port "$work/port" "$server_pid"
   settings_of s3 >"$work/s3.conf"
   measure s3
 }

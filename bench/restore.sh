@@ -31,7 +31,7 @@ put_s3_far() {
   [[ " $stores " == *" s3 "* ]] && ((latency > 0)) || return 0
   /usr/bin/python3 "$work/latency_proxy.py" "$latency" "${s3_endpoint#https://}" >"$work/proxy.port" &
   proxy_pid=$!
-  until [[ -s $work/proxy.port ]]; do sleep 0.1; done
+  wait_for_port "$work/proxy.port" "$proxy_pid"
   far=far
   far_endpoint=https://localhost:$(cat "$work/proxy.port")
   write_settings
