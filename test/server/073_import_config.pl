@@ -87,11 +87,27 @@ chmod 0600, "$secrets/cipher_passphrase";
 $node->vezactl_fails([@import], 2, qr/cipher_passphrase" holds another secret/, 'a file with another secret');
 is(slurp_file("$secrets/cipher_passphrase"), "something else\n", 'is left alone');
 unlink "$secrets/cipher_passphrase";
-my $new = ($node->vezactl(@import))[1];
+
+# As the documents say it: into a new file, which nobody else can read.
+my $page = slurp_file("$FindBin::RealBin/../../docs/coming-from-pgbackrest.md");
+my ($commands) = $page =~ /^```\n(umask .*?)^```/ms or die 'no commands in the documents';
+$commands =~ s{/etc/veza_backup/secrets}{$secrets}g;
+$commands =~ s{/etc/pgbackrest/pgbackrest.conf}{$old};
+$commands =~ s{^vezactl}{$ENV{VEZACTL} // "vezactl"}me;
+$commands =~ s{/etc/veza_backup$}{$directory}m;
+rmdir $secrets or die "could not remove $secrets: $!";
+append_to_file("$directory/documented.sh", $commands);
+$node->command_ok([ 'bash', "$directory/documented.sh" ], 'the commands of the documents');
+is(slurp_file("$directory/veza_backup.conf"), $out, 'print the same into a file');
+is((stat "$directory/veza_backup.conf")[2] & 07777, 0600, 'which nobody else can read');
+is((stat $secrets)[2] & 07777, 0700, 'beside a directory for the secrets');
+chmod 0770, $secrets;
+$node->vezactl_fails([@import], 2, qr/others may write in directory/, 'a directory of others');
+chmod 0700, $secrets;
 
 # --- WAL-G's settings -------------------------------------------------------------------------------
 
-append_to_file("$directory/wal-g.env", "export WALG_FILE_PREFIX=$directory/wal-g/prod\nWALG_LIBSODIUM_KEY=$passphrase\n");
+append_to_file("$directory/wal-g.env", "export WALG_FILE_PREFIX=$directory/wal-g/prod\nWALG_LIBSODIUM_KEY='$passphrase'\n");
 ($exit, $out, $err) = $node->vezactl('import-config', '--wal-g', "$directory/wal-g.env");
 is($exit, 1, 'from a file');
 like($out, qr/^veza_backup\.repository = '\Q$directory\E\/wal-g\/veza_backup'$/m, 'WAL-G: the repository');
@@ -104,9 +120,7 @@ $node->vezactl_fails([ 'import-config', '--wal-g', '--repo', '1' ], 2, qr/exclud
 
 # --- veza_backup takes over -------------------------------------------------------------------------
 
-unlink $node->conf;
-append_to_file($node->conf, $new);
-chmod 0600, $node->conf;
+rename "$directory/veza_backup.conf", $node->conf or die "could not rename: $!";
 $node->append_conf('postgresql.conf', "archive_command = ''\narchive_library = 'veza_backup'");
 $node->reload;
 $node->safe_psql('postgres', 'INSERT INTO t VALUES (2)');
