@@ -168,6 +168,8 @@ _@PROGRAM@() {
     word=${COMP_WORDS[i]}
     if [[ $word == "=" ]]; then # bash splits --option=value there
       continue
+    elif [[ $word =~ ^:+$ ]]; then # and 14:05, which goes on behind it
+      ((++i < COMP_CWORD)) || return 0
     elif [[ $option ]]; then
       option=""
     elif [[ $word == -* ]]; then

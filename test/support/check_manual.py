@@ -32,6 +32,9 @@ LINES = {
     "vezactl key ": (["list", "add", "import"], ["restore-command", "info"]),
     "vezactl completion ": (["bash", "zsh", "fish"], []),
     "vezactl manual ti": (["timeline"], ["info"]),
+    "vezactl --as-of 2026-12-01T14:05:00Z key ": (["list", "add"], ["info"]),
+    "vezactl --as-of 2026-12-01T14:05:00Z ke": (["keep", "key"], ["info"]),
+    "vezactl --as-of 2026-12-01T14:": ([], ["info", "--all"]),
     "vezactl expire --full ": ([], ["info", "--diff"]),
 }
 PATHS = {
@@ -98,7 +101,9 @@ def ask_bash(script, lines, folder):
     program += ' elif [[ $2 == dirnames ]]; then COMPREPLY=(here/directory); fi; }\n'
     for line in lines:
         *before, last = line.split(" ")
-        words = " ".join(f"'{word}'" for word in [*re.split(r"(=)| ", " ".join(before)), last] if word is not None)
+        words = [word for word in re.split(r"(=|:+)| ", " ".join(before)) if word is not None]
+        words += [word for word in re.split(r"(:+)", last) if word] or [""]
+        words = " ".join(f"'{word}'" for word in words)
         program += f"COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _vezactl\n"
         program += 'echo "${COMPREPLY[*]}"\n'
     answers = output_of("bash", "--norc", "-c", program, cwd=folder).split("\n")
