@@ -164,7 +164,8 @@ CheckResult CheckBackups(const Repository& repository, std::optional<std::uint64
                       : FailedCheck("backups", unrestorable.error());
 }
 
-// Whether each passphrase still has its wrap. A wrap that is missing is no failure: it may have
+// Whether each passphrase still has its wrap. A damaged one is a failure: backups from now on hold
+// no copy of it, so it is lost with the last older one. A wrap that is missing is none: it may have
 // been removed on purpose.
 std::optional<CheckResult> CheckPassphrases(const Repository& repository) {
   if (!repository.seal_policy().key) {
@@ -185,6 +186,7 @@ std::optional<CheckResult> CheckPassphrases(const Repository& repository) {
   }
   CheckResult row = Passed("passphrases", fmt::format("{} with a good wrap", good));
   if (damaged > 0) {
+    row.passed = false;
     row.detail +=
         fmt::format("; {} objects cannot be used as wraps, for example {}", damaged, example);
     row.hint = kDamagedWrapHint;

@@ -1,6 +1,7 @@
 #include "core/repository/entrance.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "core/codec/json.h"
@@ -389,10 +390,10 @@ class PutBack {
   }
 
   // The wraps that must be put back. All of them if no wrap of the key is left: removing one of
-  // several may have been on purpose. Beside others, only our own, and only if there is other
-  // content under its name: that is damage, because nothing in a repository is overwritten. Objects
-  // that are no wraps, or wraps of another key, do not count. A wrap that the passphrase does not
-  // open counts, because it may belong to another passphrase.
+  // several may have been on purpose. Beside others, only those with other content under their
+  // names: that is damage, because nothing in a repository is overwritten. Objects that are no
+  // wraps, or wraps of another key, do not count. A wrap that the passphrase does not open counts,
+  // because it may belong to another passphrase.
   Result<std::vector<NamedText>> LostWraps() {
     if (held_.key_id.empty()) {
       return std::vector<NamedText>();
@@ -400,20 +401,23 @@ class PutBack {
     ASSIGN_OR_RETURN(const FirstObjects wraps,
                      ListOldestWraps(store_, KeyWrapName(held_.key_id, "")));
     bool has_other = false;
-    bool is_damaged = false;
+    std::set<std::string> damaged;
     for (const ObjectInfo& wrap : wraps.objects) {
       RETURN_IF_ERROR(environment_.cancellation->Check());
       ASSIGN_OR_RETURN(const Result<Bytes> text, GetWrap(store_, wrap));
       const auto held = std::ranges::find(held_.key_wraps, wrap.name, &NamedText::name);
       const bool is_held = held != held_.key_wraps.end();
       const bool is_intact = is_held && text && AsText(*text) == held->text;
-      is_damaged = is_damaged || (is_held && !is_intact && held == held_.key_wraps.begin());
+      if (is_held && !is_intact) {
+        damaged.insert(held->name);
+      }
       has_other = has_other || is_intact || (!is_held && text && IsWrapOfOurs(AsText(*text)));
     }
-    if (!has_other) {
-      return held_.key_wraps;
+    std::vector<NamedText> lost = held_.key_wraps;
+    if (has_other) {
+      std::erase_if(lost, [&](const NamedText& wrap) { return !damaged.contains(wrap.name); });
     }
-    return is_damaged ? std::vector<NamedText>{held_.key_wraps.front()} : std::vector<NamedText>();
+    return lost;
   }
 
   Status WriteIdentities() {
@@ -448,6 +452,43 @@ Result<EntranceCopy> OpenEntrance(const std::shared_ptr<Store>& store, const std
   // Without them, what the passphrase has opened is still worth keeping.
   copy.key_wraps = WrapsToCopy(*repository).value_or(copy.key_wraps);
   return copy;
+}
+
+bool HoldSameWrap(std::string_view one, std::string_view other) {
+  const Result<Bytes> first = PackWrap(one);
+  const Result<Bytes> second = PackWrap(other);
+  return first && second && *first == *second;
+}
+
+// Adds the held wraps that are not among those of `look`, but have not been removed: such an object
+// is damaged, or nobody could read it now. Without that, a damaged wrap of another passphrase would
+// be forgotten, here and in every backup from now on, because its object is no wrap any more.
+// Those that are damaged are put back, if possible.
+void KeepDamagedWraps(Store& store, const Environment& environment, const EntranceCopy& held,
+                      EntranceLook& look) {
+  std::vector<NamedText>& copies = look.copy.key_wraps;
+  for (const NamedText& wrap : held.key_wraps) {
+    if (copies.size() >= limits::kKeyWrapsOfABackup ||
+        std::ranges::any_of(
+            copies, [&](const NamedText& copy) { return HoldSameWrap(copy.text, wrap.text); })) {
+      continue;
+    }
+    const Result<Result<Bytes>> there = GetWrap(store, wrap.name);
+    if (there && !*there && there->error().code == ErrorCode::kNotFound) {
+      continue;  // it may have been removed on purpose
+    }
+    copies.push_back(wrap);
+    const bool is_damaged = there && (*there ? AsText(**there) != wrap.text
+                                             : (*there).error().code == ErrorCode::kDataCorrupted);
+    if (!is_damaged) {
+      continue;
+    }
+    // One that cannot be put back now is held, and tried again at the next look.
+    if (const auto put = PutKeyWrap(store, held.key_id, wrap, *environment.random)) {
+      copies.back().name = *put;
+      look.put_back.push_back(*put);
+    }
+  }
 }
 
 // Whether a missing part of the entrance can cause an error of this code.
@@ -670,7 +711,11 @@ Result<EntranceLook> KeepEntrance(const std::shared_ptr<Store>& store, const std
   Result<EntranceCopy> copy = OpenEntrance(store, service, options, environment, system_identifier);
   const bool knows_it = held && held->location == store->location() && held->service == service;
   if (copy && (!knows_it || copy->key_id == held->key_id)) {
-    return EntranceLook{std::move(*copy), {}};
+    EntranceLook look{std::move(*copy), {}};
+    if (knows_it) {
+      KeepDamagedWraps(*store, environment, *held, look);
+    }
+    return look;
   }
   if (!knows_it || (!copy && !MayBeLost(copy.error().code))) {
     return copy.error();

@@ -101,8 +101,10 @@ struct EntranceLook {
 // - An identity is put back only if that of this system is missing. The identity of another system
 //   may have been removed on purpose. A damaged identity is replaced.
 // - A wrap is put back only if there is no wrap of the key, or if other content is stored under the
-//   wrap's name. A change of the passphrase removes the old wrap and writes a new one under a new
-//   name; then the error is kWrongKey, as for any wrong passphrase.
+//   wrap's name, whichever passphrase it is of. The latter also if the repository can be opened.
+//   One that cannot be put back now stays in the copy. A change of the passphrase removes the old
+//   wrap and writes a new one under a new name; then the error is kWrongKey, as for any wrong
+//   passphrase.
 // - kConflict, and nothing is written, if an identity names another key than the held one.
 Result<EntranceLook> KeepEntrance(const std::shared_ptr<Store>& store, const std::string& service,
                                   const RepositoryOptions& options, const Environment& environment,

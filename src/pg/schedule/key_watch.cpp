@@ -204,13 +204,15 @@ void EndLook() {
   }
   if (end.put_back[0] != '\0') {
     ReportKeyPutBack(now, end.put_back);
-    ereport(WARNING,
-            (errcode(ERRCODE_DATA_CORRUPTED),
-             errmsg("objects of the repository were missing and have been put back from memory: %s",
-                    end.put_back),
-             errdetail("Without them nothing in the repository can be read."),
-             errhint("Find out what has deleted them. A lifecycle rule that expires objects, or a "
-                     "clean-up script, will delete backups and WAL as well.")));
+    ereport(
+        WARNING,
+        (errcode(ERRCODE_DATA_CORRUPTED),
+         errmsg("objects of the repository were missing and have been put back from memory: %s",
+                end.put_back),
+         errdetail("Without them nothing in the repository can be read, or a passphrase is lost."),
+         errhint("Find out what has deleted or overwritten them. A lifecycle rule that expires "
+                 "objects, or a "
+                 "clean-up script, will delete backups and WAL as well.")));
   }
   if (end.failed) {
     LogFailure(&end.report);

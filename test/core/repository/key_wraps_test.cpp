@@ -543,6 +543,65 @@ TEST_P(KeyWrapsTest, ARunningServerPutsAllOfThemBack) {
   EXPECT_OK(Open());
 }
 
+// Otherwise it would age out of the backups: none of them copies an object that is no wrap.
+TEST_P(KeyWrapsTest, ARunningServerPutsADamagedOneBack) {
+  const auto repository = Initialise().value();
+  ASSERT_OK(AddPassphrase(*repository, kRecovery, "recovery"));
+  const NamedText good = FindKeyWrap(*repository, "recovery").value().object;
+  const auto keep = [&](const std::optional<EntranceCopy>& held) {
+    return KeepEntrance(store_, "", options_, environment_, kTestSystem, held).value();
+  };
+  const EntranceCopy held = keep({}).copy;
+  std::string changed = good.text;
+  changed.replace(changed.find("\"recovery\""), 10, "\"employee\"");
+  for (const std::string& text : {std::string("junk"), changed}) {
+    Put(good.name, text);
+    // As long as the store refuses, the server holds it.
+    store_->SetHook([&](FaultStore::Operation operation, std::string_view name) {
+      return operation == FaultStore::Operation::kPut && name.starts_with(kKeyPrefix)
+                 ? Status(MakeError(ErrorCode::kPermissionDenied, "403"))
+                 : Ok();
+    });
+    const EntranceLook refused = keep(held);
+    store_->SetHook({});
+    EXPECT_THAT(refused.put_back, IsEmpty());
+    EXPECT_THAT(refused.copy.key_wraps, testing::Contains(good));
+
+    const EntranceLook mended = keep(refused.copy);
+    ASSERT_THAT(mended.put_back, SizeIs(1));
+    EXPECT_OK(OpenWith(kRecovery));
+    EXPECT_THAT(WrapsToCopy(*repository).value(),
+                testing::Contains(NamedText{mended.put_back.front(), good.text}));
+    EXPECT_EQ(mended.copy.key_wraps, WrapsToCopy(*repository).value());
+    EXPECT_THAT(keep(mended.copy).put_back, IsEmpty()) << "once";
+    EXPECT_THAT(keep(held).put_back, IsEmpty()) << "nor by another node";
+    ASSERT_OK(store_->Delete(mended.put_back.front()));
+  }
+  // What is gone may have been removed on purpose.
+  ASSERT_OK(store_->Delete(good.name));
+  const EntranceLook removed = keep(held);
+  EXPECT_THAT(removed.put_back, IsEmpty());
+  EXPECT_THAT(removed.copy.key_wraps, SizeIs(1));
+}
+
+// It cannot be opened at all, because the server's own one is damaged, too.
+TEST_P(KeyWrapsTest, ARunningServerPutsAllDamagedOnesBack) {
+  const auto repository = Initialise().value();
+  PutBackup(*repository, kLabel);
+  ASSERT_OK(AddPassphrase(*repository, kRecovery, "recovery"));
+  const auto held = KeepEntrance(store_, "", options_, environment_, kTestSystem, {});
+  ASSERT_OK(held);
+  ASSERT_OK(AddPassphrase(*repository, "a third passphrase", ""));
+  for (const NamedText& wrap : held->copy.key_wraps) {
+    Put(wrap.name, "junk");
+  }
+  const auto looked = KeepEntrance(store_, "", options_, environment_, kTestSystem, held->copy);
+  ASSERT_OK(looked);
+  EXPECT_THAT(looked->put_back, SizeIs(2));
+  EXPECT_OK(Open());
+  EXPECT_OK(OpenWith(kRecovery));
+}
+
 TEST_P(KeyWrapsTest, ABackupsCopyRestoresAnyOfThem) {
   const auto repository = Initialise().value();
   ASSERT_OK(AddPassphrase(*repository, kRecovery, "recovery"));
