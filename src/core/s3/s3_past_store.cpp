@@ -96,7 +96,17 @@ class S3PastStore final : public S3StoreBase {
       return true;
     }));
     std::sort(directories.begin(), directories.end());
-    return directories;
+    // One that had no object then is not of that time. To plan a restore by a timeline that began
+    // later would be wrong.
+    std::vector<std::string> held;
+    for (std::string& directory : directories) {
+      ASSIGN_OR_RETURN(const bool had_object,
+                       HoldsObject(*this, fmt::format("{}{}/", prefix, directory)));
+      if (had_object) {
+        held.push_back(std::move(directory));
+      }
+    }
+    return held;
   }
 
   Result<TimePoint> Now() override {

@@ -9,10 +9,10 @@
 //   who may do that.
 // - Whatever writes or deletes is kUnsupported.
 // - Now() is that time.
-// - ListDirectories() may return directories that had no object at that time.
 //
 // A listing holds one page in memory. It reads all versions of what it lists, those of later times
-// included. Reading an object costs a listing of its versions in addition.
+// included. Reading an object costs a listing of its versions in addition, and ListDirectories()
+// costs one for each directory.
 #pragma once
 
 #include <memory>

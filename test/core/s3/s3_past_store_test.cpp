@@ -212,13 +212,23 @@ TEST(S3PastStore, TheTimeMustHavePassed) {
   }
 }
 
-TEST(S3PastStore, ListsDirectories) {
+TEST(S3PastStore, ListsTheDirectoriesOfThatTime) {
   const Bucket bucket([](const LoopbackRequest& request) {
-    EXPECT_EQ(request.Query("delimiter"), "/");
-    EXPECT_EQ(request.Query("prefix"), "some/prefix/x/");
-    return Page(
-        "<CommonPrefixes><Prefix>some/prefix/x/a-b/</Prefix></CommonPrefixes>"
-        "<CommonPrefixes><Prefix>some/prefix/x/a/</Prefix></CommonPrefixes>");
+    const std::string prefix = request.Query("prefix");
+    if (request.Query("delimiter") == "/") {
+      EXPECT_EQ(prefix, "some/prefix/x/");
+      return Page(
+          "<CommonPrefixes><Prefix>some/prefix/x/a-b/</Prefix></CommonPrefixes>"
+          "<CommonPrefixes><Prefix>some/prefix/x/a/</Prefix></CommonPrefixes>"
+          "<CommonPrefixes><Prefix>some/prefix/x/gone/</Prefix></CommonPrefixes>"
+          "<CommonPrefixes><Prefix>some/prefix/x/later/</Prefix></CommonPrefixes>");
+    }
+    if (prefix == "some/prefix/x/gone/") {
+      return Page(Marker("x/gone/1", "2", "09") + Version("x/gone/1", "1", "08"));
+    }
+    return Page(prefix == "some/prefix/x/later/" ? Version("x/later/1", "1", "11")
+                                                 : Version(prefix.substr(12) + "1", "1", "11") +
+                                                       Version(prefix.substr(12) + "2", "1", "09"));
   });
   EXPECT_THAT(bucket.At(kTime)->ListDirectories("x/").value(), ElementsAre("a", "a-b"));
 }
