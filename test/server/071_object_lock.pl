@@ -5,7 +5,9 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
+use Digest::MD5;
 use JSON::PP qw(decode_json);
+use POSIX qw(strftime);
 use Test::More;
 use Time::Local qw(timegm);
 use VezaTest;
@@ -67,6 +69,21 @@ foreach my $mode (qw(GOVERNANCE COMPLIANCE))
 	my $first = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 	$node->archive_wal;
 	my $second = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+
+	# A thief cannot lock junk for longer than the policy says.
+	if ($limited)
+	{
+		my $lock_until = sub {
+			return eval {
+				VezaTest::s3_request('--request', 'PUT', '--data-binary', 'x', '--header', "x-amz-object-lock-mode: $mode",
+					'--header', 'Content-MD5: ' . Digest::MD5::md5_base64('x') . '==',
+					'--header', "x-amz-object-lock-retain-until-date: $_[0]", VezaTest::s3_url('main/probe/junk'));
+				1;
+			};
+		};
+		ok($lock_until->(strftime('%Y-%m-%dT%H:%M:%SZ', gmtime(time + 600))), "$mode: the writer may lock for minutes");
+		ok(!$lock_until->('2126-01-01T00:00:00Z'), 'and not for a century');
+	}
 
 	# --- how long objects are locked --------------------------------------------------------------
 
