@@ -230,6 +230,13 @@ Error UnknownAtEnd(Error error) {
 // Whether a lease is to be taken. The past cannot be written to, and the lifecycle rule that
 // removes old versions reads no lease.
 bool WantsLease(const GlobalOptions& options, const RestoreArguments& arguments) {
+  if (options.as_of) {
+    PrintWarning(
+        "the restored server begins a history of its own, beside the one in the repository",
+        "Before it archives, give it another name in veza_backup.cluster. It removes "
+        "--as-of from its restore_command when recovery has ended, if it loads "
+        "veza_backup. Otherwise run ALTER SYSTEM RESET restore_command then.");
+  }
   if (options.as_of && !arguments.no_lease) {
     PrintWarning("a restore with --as-of takes no lease",
                  "Until recovery has ended, see that no lifecycle rule removes old versions from "
@@ -315,6 +322,10 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
     restore.jobs = DefaultJobs(config);
   }
   ASSIGN_OR_RETURN(RestorePlan plan, PlanRestore(*repository, restore));
+  if (options.as_of) {
+    // By number, so that wal-get may answer for timelines of later times without leading there.
+    plan.recovery.target.timeline = {TargetTimeline::Kind::kNumber, plan.target_timeline};
+  }
   WarnOfGap(plan, arguments.end_at_gap);
   // These warnings come also in a dry run: what is restored may be wrong.
   WarnOfDoubt(plan);

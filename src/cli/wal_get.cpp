@@ -33,6 +33,7 @@
 #include "cli/wal_prefetch.h"
 #include "core/archive/wal_archive.h"
 #include "core/postgres/postmaster_pid.h"
+#include "core/repository/connect.h"
 #include "core/repository/entrance.h"
 #include "core/restore/choose_timeline.h"
 #include "core/restore/control_file.h"
@@ -107,6 +108,7 @@ struct Request {
   WalFileName name;
   std::optional<std::uint64_t> system_id;  // absent: the only system of the repository
   RecoveryState recovery;
+  const Config* past;  // where to look for what came after --as-of; null without that option
 
   bool is_segment() const { return name.kind == WalFileKind::kSegment; }
   // Where the followed history leaves the segment's timeline.
@@ -171,6 +173,21 @@ Result<bool> FetchIfThere(const WalArchive& archive, const WalGetOptions& wal) {
     return std::move(fetched.error());
   }
   return false;
+}
+
+// Whether the number of this timeline is taken, although the past (--as-of) has no history file of
+// it: a failover came later. The server asks for it only to find an unused number. If it took this
+// one, two histories would lie under one name in the archive.
+Result<bool> IsTakenLater(const Request& request, const Identity& identity,
+                          const Environment& environment) {
+  const std::optional<TimelineId>& followed = request.recovery.numbered;
+  if (!request.past || request.name.kind != WalFileKind::kTimelineHistory || !followed ||
+      request.name.timeline <= *followed) {
+    return false;
+  }
+  ASSIGN_OR_RETURN(const std::string object,
+                   WalObjectName(identity.system_identifier, request.wal.file));
+  return HasEverHeld(*request.past, environment, object);
 }
 
 // Fetches a history file. The server asks for more of them than the one of the timeline that it was
@@ -264,6 +281,13 @@ Result<int> Fetch(const Repository& repository, const Request& request) {
   ASSIGN_OR_RETURN(bool there, request.name.kind == WalFileKind::kTimelineHistory
                                    ? FetchHistoryIfThere(archive, request)
                                    : FetchIfThere(archive, wal));
+  if (!there) {
+    ASSIGN_OR_RETURN(there, IsTakenLater(request, identity, repository.environment()));
+    if (there) {
+      RETURN_IF_ERROR(ReplaceTextFile(wal.destination,
+                                      "# This timeline was begun after the time of --as-of.\n"));
+    }
+  }
   if (!there && request.is_segment() && !request.recovery.is_standby) {
     ASSIGN_OR_RETURN(
         there, JudgeAbsence(archive, request, identity.wal_segment_size, repository.environment()));
@@ -425,7 +449,8 @@ Result<int> RunWalGet(GlobalOptions options, WalGetOptions wal) {
   }
   options.first_wrap = ReadKeyWrapNote(DirectoryOf(wal.destination));
   ASSIGN_OR_RETURN(RecoveryState recovery, LookAtRecovery(wal.destination, *name));
-  const Request request{wal, *name, system_id, std::move(recovery)};
+  const Request request{wal, *name, system_id, std::move(recovery),
+                        options.as_of ? &config : nullptr};
   const PrefetchedWal prefetched(options, config, wal.prefetch, wal.system_id, wal.destination);
   bool taken = false;
   if (request.is_segment()) {

@@ -69,6 +69,11 @@ $node->safe_psql('postgres', 'INSERT INTO t SELECT generate_series(1001, 2000)')
 $node->archive_wal;
 my $then = a_time();
 
+# A failover: timeline 2 begins.
+$node->stop;
+$node->set_standby_mode;
+$node->start;
+$node->promote;
 $node->safe_psql('postgres', 'INSERT INTO t VALUES (-1)');
 my $second = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 $node->archive_wal;
@@ -125,6 +130,9 @@ $copy->adopt($node);
 $copy->start;
 $copy->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
 is(rows_of($copy), '2000|2001000', 'all rows of that time are there');
+is($copy->safe_psql('postgres', 'SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)'),
+	'00000003', 'it leaves out the timeline that has begun since, although that is deleted, too');
+like($err, qr/warning: the restored server begins a history of its own.*HINT: .*veza_backup\.cluster/s, 'and another cluster is advised');
 poll_until(sub { slurp_file($copy->data_dir . '/postgresql.auto.conf') !~ / --as-of/ },
 	'the end of --as-of in restore_command');
 pass('after the recovery, restore_command fetches what is new');

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/repository/names.h"
+#include "core/s3/s3_past_store.h"
 #include "core/s3/s3_store.h"
 #include "core/storage/conditional_writes.h"
 #include "core/storage/local_store.h"
@@ -49,6 +50,13 @@ Result<std::shared_ptr<Store>> ConnectStore(const Config& config, const Environm
                             std::move(place), ProofsOfThisProcess());
   }
   return std::shared_ptr<Store>(std::move(store));
+}
+
+Result<bool> HasEverHeld(const Config& config, const Environment& environment,
+                         std::string_view name) {
+  S3Options options = config.s3;
+  options.as_of = TimePoint();  // the versions of all times are looked at
+  return HasEverHeld(std::move(options), environment, name);
 }
 
 std::string ServiceOf(const Config& config) {

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "core/config/config.h"
 #include "core/environment.h"
@@ -19,6 +20,11 @@ namespace veza {
 // its store from here.
 Result<std::shared_ptr<Store>> ConnectStore(const Config& config, const Environment& environment,
                                             const RetryPolicy& policy, RetryObserver observer = {});
+
+// Whether the configured bucket, which keeps versions, holds the object now or has held it at any
+// other time. Without retries.
+Result<bool> HasEverHeld(const Config& config, const Environment& environment,
+                         std::string_view name);
 
 // The endpoint and region of a repository on S3. Store::location() does not contain them, and the
 // same bucket name at another endpoint is another place. Empty for a directory.

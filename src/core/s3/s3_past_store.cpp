@@ -114,6 +114,16 @@ class S3PastStore final : public S3StoreBase {
     return time_;
   }
 
+  Result<bool> HasEverHeld(std::string_view name) {
+    RETURN_IF_ERROR(Begin(name));
+    bool held = false;
+    RETURN_IF_ERROR(ForEachVersionOf(name, [&](const S3Version& version) -> Result<bool> {
+      held = !version.deleted;
+      return !held;
+    }));
+    return held;
+  }
+
  private:
   // Returns whether to go on.
   using PageVisitor = std::function<Result<bool>(const S3VersionsPage&)>;
@@ -129,6 +139,18 @@ class S3PastStore final : public S3StoreBase {
       }
     }
     return true;
+  }
+
+  // The versions of one object, those of all times.
+  Status ForEachVersionOf(std::string_view name, const VersionVisitor& each) {
+    return ListVersions(name, "", "", [&](const S3VersionsPage& page) {
+      return ForEachVersion(page, [&](const S3Version& version) -> Result<bool> {
+        if (version.info.name.size() != root().size() + name.size()) {
+          return false;  // the versions of another object, whose name begins with this one
+        }
+        return each(version);
+      });
+    });
   }
 
   Status Refuse(const char* verb, std::string_view name) const {
@@ -154,14 +176,9 @@ class S3PastStore final : public S3StoreBase {
       return *std::move(known);
     }
     Choice choice(End());
-    RETURN_IF_ERROR(ListVersions(name, "", "", [&](const S3VersionsPage& page) {
-      return ForEachVersion(page, [&](const S3Version& version) -> Result<bool> {
-        if (version.info.name.size() != root().size() + name.size()) {
-          return false;  // the versions of another object, whose name begins with this one
-        }
-        choice.Look(version);
-        return true;
-      });
+    RETURN_IF_ERROR(ForEachVersionOf(name, [&](const S3Version& version) -> Result<bool> {
+      choice.Look(version);
+      return true;
     }));
     const std::optional<S3Version> version = choice.Take();
     if (!version) {
@@ -310,6 +327,12 @@ std::unique_ptr<Store> MakeS3PastStore(S3Options options, S3Address address,
                                        Environment environment) {
   return std::make_unique<S3PastStore>(std::move(options), std::move(address),
                                        std::move(environment));
+}
+
+Result<bool> HasEverHeld(S3Options options, Environment environment, std::string_view name) {
+  ASSIGN_OR_RETURN(S3Address address, MakeS3Address(options));
+  return S3PastStore(std::move(options), std::move(address), std::move(environment))
+      .HasEverHeld(name);
 }
 
 }  // namespace veza

@@ -27,4 +27,8 @@ namespace veza {
 std::unique_ptr<Store> MakeS3PastStore(S3Options options, S3Address address,
                                        Environment environment);
 
+// Whether the bucket holds or has held the object at any time, also after `options.as_of`, which is
+// set. Sends requests, without retries. The errors are those of the store.
+Result<bool> HasEverHeld(S3Options options, Environment environment, std::string_view name);
+
 }  // namespace veza
