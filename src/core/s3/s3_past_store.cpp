@@ -37,6 +37,31 @@ class Choice {
   std::optional<S3Version> best_;
 };
 
+// Finds out that a listing goes in a circle. The versions of one object have no order by which one
+// could tell (their ids are random, and clocks are set back), and there may be millions of them. So
+// each place is compared with one that is remembered, the first, second, fourth, eighth and so on
+// (Brent's method): a circle is found within three times its length.
+class CircleFinder {
+ public:
+  bool Closes(const std::string& key_marker, const std::string& version_marker) {
+    if (pages_ > 0 && key_marker == key_marker_ && version_marker == version_marker_) {
+      return true;
+    }
+    if (++pages_ == next_) {
+      key_marker_ = key_marker;
+      version_marker_ = version_marker;
+      next_ *= 2;
+    }
+    return false;
+  }
+
+ private:
+  std::uint64_t pages_ = 0;
+  std::uint64_t next_ = 1;
+  std::string key_marker_;
+  std::string version_marker_;
+};
+
 class S3PastStore final : public S3StoreBase {
  public:
   S3PastStore(S3Options options, S3Address address, Environment environment)
@@ -210,6 +235,7 @@ class S3PastStore final : public S3StoreBase {
     std::string last;
     std::string key_marker = start_after.empty() ? "" : root() + std::string(start_after);
     std::string version_marker;
+    CircleFinder circle;
     for (int empty_pages = 0;;) {
       ASSIGN_OR_RETURN(const S3VersionsPage page,
                        RequestPage(prefix, delimiter, key_marker, version_marker, what));
@@ -227,8 +253,7 @@ class S3PastStore final : public S3StoreBase {
       }
       empty_pages = page.versions.empty() && page.prefixes.empty() ? empty_pages + 1 : 0;
       RETURN_IF_ERROR(RequireProgress(
-          page.key_marker < key_marker ||
-              (page.key_marker == key_marker && page.version_marker == version_marker),
+          page.key_marker < key_marker || circle.Closes(page.key_marker, page.version_marker),
           empty_pages, what));
       key_marker = page.key_marker;
       version_marker = page.version_marker;

@@ -217,6 +217,12 @@ Result<S3VersionsPage> ParseS3VersionsPage(std::string_view text) {
     page.versions.push_back(std::move(*version));
   }
   page.prefixes = ParsePrefixes(listing->root, listing->encoded);
+  // Behind the key alone the next page would begin with the next key, without the versions of this
+  // one that are left. Only a common prefix has none.
+  if (page.truncated && page.version_marker.empty() &&
+      std::ranges::find(page.prefixes, page.key_marker) == page.prefixes.end()) {
+    return NotAPage();
+  }
   return page;
 }
 

@@ -47,7 +47,8 @@ struct S3VersionsPage {
   std::vector<S3Version> versions;    // in the order of the document
   std::vector<std::string> prefixes;  // common prefixes, ending with '/'
   bool truncated = false;
-  // Where the next page begins; the first is not empty if truncated.
+  // Where the next page begins. If truncated, the first is not empty, and the second only behind a
+  // common prefix.
   std::string key_marker;
   std::string version_marker;
 };

@@ -244,11 +244,49 @@ TEST(S3PastStore, HostileListings) {
       ErrorCode::kUnavailable);
   EXPECT_EQ(code_of(Page("", "<NextKeyMarker>some/prefix/a</NextKeyMarker>")),
             ErrorCode::kUnavailable)
+      << "no version marker: versions of this object would be passed over";
+  EXPECT_EQ(code_of(Page(Version("a", "1", "09"), "<NextKeyMarker>some/prefix/a</NextKeyMarker>")),
+            ErrorCode::kUnavailable);
+  EXPECT_EQ(code_of(Page(Version("a", "1", "09"),
+                         "<NextKeyMarker>some/prefix/a</NextKeyMarker>"
+                         "<NextVersionIdMarker>1</NextVersionIdMarker>")),
+            ErrorCode::kUnavailable)
       << "the same page for ever";
   EXPECT_EQ(code_of(Page(Version("a", "", "09"))), ErrorCode::kUnavailable);
   EXPECT_EQ(code_of(Page("<Version><Key>other/a</Key><VersionId>1</VersionId><LastModified>"
                          "2026-11-22T02:00:00Z</LastModified><Size>1</Size></Version>")),
             ErrorCode::kUnsupported);
+}
+
+// A server whose pages follow each other in a circle, behind some that do not come again.
+TEST(S3PastStore, AListingThatGoesInACircleEnds) {
+  for (const int length : {1, 2, 3, 7}) {
+    const Bucket bucket([length](const LoopbackRequest& request) {
+      const std::string marker = request.Query("version-id-marker");
+      const int page = marker == "(none)" ? 0 : std::stoi(marker);
+      return Page(Version("a", std::to_string(page), "11"),
+                  fmt::format("<NextKeyMarker>some/prefix/a</NextKeyMarker>"
+                              "<NextVersionIdMarker>{}</NextVersionIdMarker>",
+                              page < 4 + length ? page + 1 : 5));
+    });
+    EXPECT_ERROR(Listed(*bucket.At(kTime)), ErrorCode::kUnavailable);
+    EXPECT_LT(bucket.requests().size(), 40U) << length;
+  }
+}
+
+// With a delimiter, a page may end behind a directory.
+TEST(S3PastStore, APageMayEndBehindADirectory) {
+  const Bucket bucket([](const LoopbackRequest& request) {
+    const std::string prefix = request.Query("prefix");
+    if (request.Query("delimiter") == "(none)") {
+      return Page(Version(prefix.substr(12) + "1", "1", "09"));
+    }
+    return request.Query("key-marker") == "(none)"
+               ? Page("<CommonPrefixes><Prefix>some/prefix/a/</Prefix></CommonPrefixes>",
+                      "<NextKeyMarker>some/prefix/a/</NextKeyMarker>")
+               : Page("<CommonPrefixes><Prefix>some/prefix/b/</Prefix></CommonPrefixes>");
+  });
+  EXPECT_THAT(bucket.At(kTime)->ListDirectories("").value(), ElementsAre("a", "b"));
 }
 
 TEST(S3PastStore, HoldsOnePageInMemory) {
