@@ -2,6 +2,8 @@
 
 #include <cstdlib>
 
+#include "cli/output.h"
+
 namespace veza::cli {
 namespace {
 
@@ -19,17 +21,6 @@ std::vector<std::string> Values(const std::string& output) {
     at = end + 1;
   }
   return values;
-}
-
-std::string QuotedIdentifier(const std::string& name) {
-  std::string quoted = "\"";
-  for (const char c : name) {
-    if (c == '"') {
-      quoted += c;
-    }
-    quoted += c;
-  }
-  return quoted + "\"";
 }
 
 // A name that no role or database can have yet.
@@ -123,7 +114,7 @@ Result<CheckOutcome> EnterDatabases(const DrillServer& server,
         server.Query(database,
                      fmt::format("UPDATE pg_catalog.pg_event_trigger SET evtenabled = 'D'; "
                                  "GRANT CONNECT ON DATABASE {} TO {}",
-                                 QuotedIdentifier(database), QuotedIdentifier(server.reader()))));
+                                 QuoteIdentifier(database), QuoteIdentifier(server.reader()))));
     if (answer.error.find(kNoSuchRole) != std::string::npos) {
       return MakeError(ErrorCode::kUnsupported, "there is no role \"{}\" in the restored cluster",
                        server.reader())
@@ -168,9 +159,9 @@ Status RenameForDump(const DrillServer& server, const std::vector<std::string>& 
     // A session cannot rename its own database.
     if (database.find_first_of("\r\n") != std::string::npos && database != server.database()) {
       // If renaming fails, the dump will report it.
-      RETURN_IF_ERROR(server.Query(server.database(),
-                                   fmt::format("ALTER DATABASE {} RENAME TO {}",
-                                               QuotedIdentifier(database), NewName(random))));
+      RETURN_IF_ERROR(
+          server.Query(server.database(), fmt::format("ALTER DATABASE {} RENAME TO {}",
+                                                      QuoteIdentifier(database), NewName(random))));
     }
   }
   return Ok();
