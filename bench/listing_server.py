@@ -56,15 +56,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = b"<Error><Code>NoSuchKey</Code><Message>no such object</Message></Error>"
         self.answer(404, body, [("content-length", "0")] if self.command == "HEAD" else ())
 
-    def key(self):
-        """The name of the object: what follows the bucket's."""
+    def file(self):
+        """The file of the object that is asked for. None for what is not in the listing: any account of this
+        machine may ask, and with ".." for any file."""
         path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
-        return path.lstrip("/").partition("/")[2]
+        key = path.lstrip("/").partition("/")[2]
+        at = bisect.bisect_left(self.names, key)
+        return os.path.join(self.directory, key) if self.names[at:at + 1] == [key] else None
 
     def do_HEAD(self):
         Handler.counts["HEAD"] += 1
-        path = os.path.join(self.directory, self.key())
-        if not os.path.isfile(path):
+        path = self.file()
+        if path is None:
             self.missing()
             return
         self.answer(200, b"", self.describe(path, os.path.getsize(path)))
@@ -86,8 +89,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(200, self.listing(query).encode())
             return
         Handler.counts["GET"] += 1
-        path = os.path.join(self.directory, self.key())
-        if not os.path.isfile(path):
+        path = self.file()
+        if path is None:
             self.missing()
             return
         with open(path, "rb") as file:

@@ -23,4 +23,4 @@ mkdir -p "$root/build/veza-backup"
 git -C "$top" ls-files -z | tar -C "$top" --null -T - -cf - | tar -C "$root/build/veza-backup" --no-same-owner -xf -
 tar -C "$root/build" --exclude=veza-backup/debian -czf "$root/build/veza-backup_$version.orig.tar.gz" veza-backup
 run_in_debian "$root" env -i LC_ALL=C.UTF-8 HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin \
-  DEB_CXXFLAGS_APPEND="${DEB_CXXFLAGS_APPEND:-}" bash /build/veza-backup/test/support/try_packages.sh
+  DEB_CXXFLAGS_APPEND="${DEB_CXXFLAGS_APPEND:-}" VEZA_DEBIAN_TO_THROW_AWAY=yes bash /build/veza-backup/test/support/try_packages.sh

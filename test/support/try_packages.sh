@@ -1,6 +1,11 @@
 #!/usr/bin/env bash
-# The part of test/deb.sh that runs in the Debian that it makes: installs and removes packages.
+# The part of test/deb.sh that runs in the Debian that it makes: installs and removes packages, and
+# removes configuration, secrets and backups where a real machine has them.
 set -euo pipefail
+[[ ${VEZA_DEBIAN_TO_THROW_AWAY:-} == yes ]] || {
+  echo "try_packages.sh: run test/deb.sh, which makes a Debian for it" >&2
+  exit 2
+}
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
@@ -114,10 +119,12 @@ purge() {
   local left
   install_them
   take_away purge
-  left=$(find / -xdev \( -path /proc -o -path /build -o -path /tmp -o -path /dev \) -prune -o -iname '*veza*' -print |
-    grep -vE '^(/etc/veza_backup|/etc/systemd/system/veza-backup-drill.service.d|/var/lib/veza_backup_drill)|^/etc/postgresql-common/createcluster.d/veza.conf') || return 0
-  echo "left: $left"
-  return 1
+  find / -xdev \( -path /proc -o -path /build -o -path /tmp -o -path /dev \) -prune -o -iname '*veza*' -print >/tmp/named
+  left=$(grep -vE '^(/etc/veza_backup|/etc/systemd/system/veza-backup-drill.service.d|/var/lib/veza_backup_drill)|^/etc/postgresql-common/createcluster.d/veza.conf' /tmp/named) || true
+  [[ ! $left ]] || {
+    echo "left: $left"
+    return 1
+  }
 }
 
 forget() { rm -rf /etc/veza_backup /var/lib/veza_backup_drill /srv/backup /etc/systemd/system/veza-backup-drill.service.d; }
