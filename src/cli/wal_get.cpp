@@ -17,6 +17,9 @@
 //   need it. If it does need it, it stops with an error, because it did not reach the target.
 //
 // Everything else is 126, wrong arguments and settings included, after retries where they may help.
+//
+// While the repository cannot be reached, its mirror is asked as well. Only a file that the mirror
+// has counts. It may be behind, so that it does not have a file says nothing.
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -50,6 +53,10 @@ constexpr int kStopRecovery = 126;
 // The pause doubles from the first to the longest.
 constexpr std::chrono::seconds kFirstPause{1};
 constexpr std::chrono::seconds kLongestPause{20};
+
+// How long the repository is tried before its mirror, if there is one, and how long the mirror.
+constexpr std::chrono::seconds kUntilMirror{5};
+constexpr RetryPolicy kMirrorPolicy{.budget = std::chrono::seconds(10)};
 
 // A server may be writing its pg_control while it is read, so try again.
 constexpr int kControlFileReads = 10;
@@ -267,6 +274,20 @@ Result<Identity> IdentityFor(const Repository& repository, const Request& reques
   return identity;
 }
 
+// Checks the file that was fetched. WAL behind the fork is not given out.
+Result<int> GiveOut(const Request& request, const Identity& identity) {
+  const WalGetOptions& wal = request.wal;
+  if (!request.is_segment()) {
+    return kDone;
+  }
+  RETURN_IF_ERROR(RequireSegmentSize(wal.destination, identity.wal_segment_size));
+  const auto fork = request.Fork();
+  ASSIGN_OR_RETURN(
+      const bool belongs,
+      fork ? CutAtFork(wal.file, fork->switch_point, wal.destination) : Result<bool>(true));
+  return belongs ? kDone : kNotInArchive;
+}
+
 Result<int> Fetch(const Repository& repository, const Request& request) {
   const WalGetOptions& wal = request.wal;
   const Result<Identity> found = IdentityFor(repository, request);
@@ -302,16 +323,7 @@ Result<int> Fetch(const Repository& repository, const Request& request) {
     }
     return kNotInArchive;
   }
-  if (!request.is_segment()) {
-    return kDone;
-  }
-  RETURN_IF_ERROR(RequireSegmentSize(wal.destination, identity.wal_segment_size));
-  const auto fork = request.Fork();
-  // WAL behind the fork is not given out.
-  ASSIGN_OR_RETURN(
-      const bool belongs,
-      fork ? CutAtFork(wal.file, fork->switch_point, wal.destination) : Result<bool>(true));
-  return belongs ? kDone : kNotInArchive;
+  return GiveOut(request, identity);
 }
 
 // Whether a segment that was fetched ahead can be given out unchanged.
@@ -364,9 +376,58 @@ Result<Config> LoadConfigWithRetries(const GlobalOptions& options, SteadyTime de
   }
 }
 
+// The mirror of the repository: where it is and how it is read, if there is one.
+struct Mirror {
+  GlobalOptions options;  // with `mirror`
+  std::optional<Config> config;
+};
+
+// A mirror whose configuration is wrong keeps nobody from the repository.
+Mirror FindMirror(const GlobalOptions& options) {
+  Mirror mirror{options, std::nullopt};
+  if (options.mirror || options.as_of) {
+    return mirror;
+  }
+  mirror.options.mirror = true;
+  Result<Config> config = LoadSettings(mirror.options);
+  if (config) {
+    mirror.config = std::move(*config);
+  } else if (config.error().code != ErrorCode::kFailedPrecondition) {
+    PrintWarning(fmt::format("the mirror cannot be used: {}", config.error().message),
+                 config.error().hint);
+  }
+  return mirror;
+}
+
+// Nothing if the mirror does not have the file, or cannot be read.
+std::optional<int> FetchFromMirror(const Mirror& mirror, const Request& request) {
+  const Result<std::optional<int>> fetched = [&]() -> Result<std::optional<int>> {
+    ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
+                     OpenRepository(mirror.options, *mirror.config, kMirrorPolicy));
+    ASSIGN_OR_RETURN(const Identity identity, repository->IdentityOf(request.system_id));
+    const WalArchive archive(*repository, identity.system_identifier);
+    ASSIGN_OR_RETURN(const bool there, FetchIfThere(archive, request.wal));
+    if (!there) {
+      return std::optional<int>();
+    }
+    ASSIGN_OR_RETURN(const int exit_code, GiveOut(request, identity));
+    return std::optional(exit_code);
+  }();
+  if (!fetched) {
+    PrintWarning(fmt::format("the mirror cannot be read: {}", fetched.error().message));
+  }
+  return fetched.value_or(std::nullopt);
+}
+
+struct Fetched {
+  int exit_code = kDone;
+  bool from_mirror = false;
+};
+
 // Fetches from the repository, and retries for as long as that may help.
-Result<int> FetchWithRetries(const GlobalOptions& options, const Config& config,
-                             const Request& request, SteadyTime deadline) {
+Result<Fetched> FetchWithRetries(const GlobalOptions& options, const Config& config,
+                                 const Mirror& mirror, const Request& request,
+                                 SteadyTime deadline) {
   const Clock& clock = *options.environment.clock;
   for (std::chrono::seconds pause = kFirstPause;;) {
     RetryPolicy policy;
@@ -374,14 +435,31 @@ Result<int> FetchWithRetries(const GlobalOptions& options, const Config& config,
         std::max(std::chrono::milliseconds(0),
                  std::chrono::duration_cast<std::chrono::milliseconds>(deadline - clock.Steady()));
     policy.max_attempts = std::numeric_limits<int>::max();
+    if (mirror.config) {
+      policy.budget = std::min<std::chrono::milliseconds>(policy.budget, kUntilMirror);
+    }
     auto fetched = [&]() -> Result<int> {
       ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
                        OpenRepository(options, config, policy));
       KeepKeyWrapNote(*repository, request.wal.destination);
       return Fetch(*repository, request);
     }();
-    if (fetched.has_value() || !MayPass(fetched.error()) || clock.Steady() + pause >= deadline) {
-      return fetched;
+    if (fetched) {
+      return Fetched{*fetched};
+    }
+    if (!MayPass(fetched.error())) {
+      return fetched.error();
+    }
+    if (const auto exit_code =
+            mirror.config ? FetchFromMirror(mirror, request) : std::optional<int>()) {
+      PrintWarning(
+          fmt::format("WAL file \"{}\" comes from the mirror, because the repository "
+                      "cannot be read: {}",
+                      request.wal.file, fetched.error().message));
+      return Fetched{*exit_code, true};
+    }
+    if (clock.Steady() + pause >= deadline) {
+      return fetched.error();
     }
     RETURN_IF_ERROR(WaitToTryAgain(options, fetched.error(), pause));
   }
@@ -428,6 +506,22 @@ Result<std::optional<std::uint64_t>> OwnSystem(const std::string& data_directory
       .WithHint("Name the system identifier of the cluster with --system-id.");
 }
 
+// Takes a segment that was fetched ahead, from the repository or from its mirror (may be null).
+// Returns whence; null if the file has to be fetched.
+Result<const PrefetchedWal*> TakePrefetched(const Request& request, const PrefetchedWal& repository,
+                                            const PrefetchedWal* mirror) {
+  for (const PrefetchedWal* const ahead : {&repository, mirror}) {
+    if (ahead == nullptr || !request.is_segment()) {
+      continue;
+    }
+    ASSIGN_OR_RETURN(const bool taken, ahead->Take(request.wal.file));
+    if (taken && IsBeforeFork(request)) {
+      return ahead;
+    }
+  }
+  return nullptr;
+}
+
 Result<int> RunWalGet(GlobalOptions options, WalGetOptions wal) {
   const std::optional<WalFileName> name = ParseWalFileName(wal.file);
   if (!name.has_value()) {
@@ -441,6 +535,10 @@ Result<int> RunWalGet(GlobalOptions options, WalGetOptions wal) {
       options.environment.clock->Steady() + std::chrono::seconds(wal.retry_seconds);
   ASSIGN_OR_RETURN(const Config config, LoadConfigWithRetries(options, deadline));
   GetCredentialsAsRoot(options, config);
+  Mirror mirror = FindMirror(options);
+  if (mirror.config) {
+    GetCredentialsAsRoot(options, *mirror.config);
+  }
   RETURN_IF_ERROR(BecomeOwnerOf(DirectoryOf(wal.destination)));
   if (!system_id) {
     ASSIGN_OR_RETURN(system_id, OwnSystem(DataDirectoryOf(wal.destination), options.environment));
@@ -448,24 +546,30 @@ Result<int> RunWalGet(GlobalOptions options, WalGetOptions wal) {
     wal.system_id = system_id ? std::to_string(*system_id) : "";
   }
   options.first_wrap = ReadKeyWrapNote(DirectoryOf(wal.destination));
+  mirror.options.first_wrap = options.first_wrap;
   ASSIGN_OR_RETURN(RecoveryState recovery, LookAtRecovery(wal.destination, *name));
   const Request request{wal, *name, system_id, std::move(recovery),
                         options.as_of ? &config : nullptr};
   const PrefetchedWal prefetched(options, config, wal.prefetch, wal.system_id, wal.destination);
-  bool taken = false;
-  if (request.is_segment()) {
-    ASSIGN_OR_RETURN(taken, prefetched.Take(wal.file));
-    taken = taken && IsBeforeFork(request);
+  std::optional<PrefetchedWal> from_mirror;
+  if (mirror.config) {
+    from_mirror.emplace(mirror.options, *mirror.config, wal.prefetch, wal.system_id,
+                        wal.destination);
   }
-  if (!taken) {
+  // Where the file has come from, so that those behind it are fetched ahead from there.
+  ASSIGN_OR_RETURN(const PrefetchedWal* source,
+                   TakePrefetched(request, prefetched, from_mirror ? &*from_mirror : nullptr));
+  if (source == nullptr) {
     prefetched.RemoveLeftOvers();
-    ASSIGN_OR_RETURN(const int exit_code, FetchWithRetries(options, config, request, deadline));
-    if (exit_code != kDone) {
-      return exit_code;
+    ASSIGN_OR_RETURN(const Fetched fetched,
+                     FetchWithRetries(options, config, mirror, request, deadline));
+    if (fetched.exit_code != kDone) {
+      return fetched.exit_code;
     }
+    source = fetched.from_mirror ? &*from_mirror : &prefetched;
   }
   if (request.is_segment()) {
-    prefetched.FetchAfter(wal.file);
+    source->FetchAfter(wal.file);
   }
   RenewLeaseIfDue(options, config, wal.lease, wal.destination);
   return kDone;
@@ -514,7 +618,8 @@ Subcommand AddWalGet(Command parent) {
       "failure, after which PostgreSQL stops instead of ending recovery too early. If the "
       "repository\n"
       "has a later segment, a missing one is such a failure, but not on a standby or with\n"
-      "--end-at-gap.");
+      "--end-at-gap. While the repository cannot be reached, a file that its mirror has is\n"
+      "fetched from there.");
   return {command, [wal](const GlobalOptions& options) { return RunWalGet(options, *wal); },
           [](const Error&) { return kStopRecovery; }, true};
 }

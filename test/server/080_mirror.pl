@@ -125,6 +125,19 @@ $node->archive_wal;
 like($node->vezactl_ok(['mirror']), qr/^was behind: by \d+ objects .*^copied: \d+ objects \(.*\), 2 backups/ms,
 	'what came later is copied');
 my $rows = rows_of($node);
+my $end = $node->safe_psql('postgres', 'SELECT pg_current_wal_lsn()');
+$node->safe_psql('postgres', 'INSERT INTO t VALUES (-2)');
+my $rows_later = rows_of($node);
+# The server reads ahead of the target.
+foreach my $table (qw(ahead further))
+{
+	$node->safe_psql('postgres', "CREATE TABLE $table(id int)");
+	$node->archive_wal;
+}
+$node->vezactl_ok(['mirror']);
+# Restored while the first repository is there, and started when it is gone.
+my $late = $node->restore('late', '--target-timeline', 'current', '--target-lsn', $end, '--target-action', 'pause',
+	'--backup', $full);
 $node->stop;
 
 # --- the first repository is gone -----------------------------------------------------------------
@@ -139,12 +152,24 @@ my $info = decode_json($node->vezactl_ok([ '--repository', 'mirror', '--output',
 is_deeply([ map { $_->{label} } @{ $info->{backups} } ], [ $full, $diff, $incr ], 'the mirror has the backups');
 like($node->vezactl_ok([ '--repository', 'mirror', 'verify', '--full' ]), qr/nothing is wrong/, 'and is whole');
 
+# wal-get turns to the mirror by itself, and takes no file of the mirror's for the end of WAL.
+$late->start;
+$late->poll_query_until('postgres', 'SELECT pg_is_wal_replay_paused()') or die 'the target was not reached';
+is(rows_of($late), $rows, 'a recovery from the first repository goes on with the WAL of the mirror');
+like(slurp_file($late->logfile), qr/WAL file "\w+" comes from the mirror, because the repository cannot be read/,
+	'the server log says so');
+$late->discard;
+my $to = PostgreSQL::Test::Utils::tempdir('wal') . '/segment';
+my @wal_get = ('wal-get', '--system-id', $info->{systems}[0]{system_identifier}, '--retry', '1');
+$node->vezactl_fails([ @wal_get, '0000000100000000000000FF', $to ], 126, qr/is not initialized|server answered 403/,
+	'a file that the mirror does not have');
+
 my $copy = $node->restore('copy', '--repository', 'mirror');
 like(slurp_file($copy->data_dir . '/postgresql.auto.conf'), qr/wal-get.* --repository mirror/,
 	'restore_command reads the mirror');
 $copy->start;
 $copy->wait_for_end_of_recovery;
-is(rows_of($copy), $rows, 'the cluster is back from the mirror');
+is(rows_of($copy), $rows_later, 'the cluster is back from the mirror');
 poll_until(sub { slurp_file($copy->data_dir . '/postgresql.auto.conf') !~ / --repository/ },
 	'the end of --repository in restore_command');
 pass('after the recovery, restore_command does not name the mirror');
