@@ -44,6 +44,20 @@ Error NotS3(const std::string& what, const char* lack) {
       .Retryable();
 }
 
+// A server or a proxy that passes over the version id would show what is there now, for example
+// what somebody has put in the place of the object. Not every server names the version "null".
+Status RequireVersion(const HttpResponse& response, const std::string& version,
+                      const std::string& what) {
+  const std::string_view named = response.Header("x-amz-version-id");
+  if (version.empty() || named == version || (version == "null" && named.empty())) {
+    return Ok();
+  }
+  return MakeError(ErrorCode::kUnsupported, "{}: server answered with another version of it", what)
+      .WithHint(
+          "Use an S3 server, and a proxy before it, that return the version that was asked for and "
+          "name it (x-amz-version-id).");
+}
+
 // libcurl has already checked that the body is as long as its Content-Length.
 Status CheckDelivery(const HttpResponse& response, ByteRange range, const std::string& what) {
   if (response.Header("content-length").empty() && response.Header("transfer-encoding").empty()) {
@@ -92,6 +106,7 @@ Status S3StoreBase::GetVersion(std::string_view name, const std::string& version
   if (response.status != call.sink_status) {
     return AnswerError(response, what, name);
   }
+  RETURN_IF_ERROR(RequireVersion(response, version, what));
   return CheckDelivery(response, range, what);
 }
 
@@ -102,6 +117,7 @@ Result<ObjectInfo> S3StoreBase::HeadVersion(std::string_view name, const std::st
   if (response.status != 200) {
     return ExplainHead(response, what, name, version);
   }
+  RETURN_IF_ERROR(RequireVersion(response, version, what));
   const auto size = ParseNumber<std::uint64_t>(response.Header("content-length"));
   const auto modified = ParseHttpDate(response.Header("last-modified"));
   if (!size || !modified) {

@@ -28,6 +28,7 @@ class S3StoreBase : public Store {
   const std::string& root() const { return root_; }
 
   // Get() and Head() of one version of the object; with an empty `version`, of the current one.
+  // kUnsupported when the answer names another version.
   Status GetVersion(std::string_view name, const std::string& version, ByteRange range,
                     const Sink& sink);
   Result<ObjectInfo> HeadVersion(std::string_view name, const std::string& version);

@@ -46,9 +46,11 @@ LoopbackReply Page(const std::string& entries, const std::string& next = {}) {
 class Bucket {
  public:
   using Lister = std::function<LoopbackReply(const LoopbackRequest&)>;
-  explicit Bucket(Lister page, LoopbackReply versioning = {200, {}, kEnabled})
-      : server_([page = std::move(page),
-                 versioning = std::move(versioning)](const LoopbackRequest& request) {
+  // `named_version`: which version answers about objects name; otherwise the one asked for.
+  explicit Bucket(Lister page, LoopbackReply versioning = {200, {}, kEnabled},
+                  std::optional<std::string> named_version = {})
+      : server_([page = std::move(page), versioning = std::move(versioning),
+                 named_version = std::move(named_version)](const LoopbackRequest& request) {
           if (request.Query("versioning") != "(none)") {
             return versioning;
           }
@@ -61,9 +63,11 @@ class Bucket {
                                  "<ListBucketResult><IsTruncated>false</IsTruncated>"
                                  "</ListBucketResult>"};
           }
-          return LoopbackReply{200,
-                               {{"Last-Modified", "Sun, 22 Nov 2026 02:00:10 GMT"}},
-                               request.Query("versionId")};
+          return LoopbackReply{
+              200,
+              {{"Last-Modified", "Sun, 22 Nov 2026 02:00:10 GMT"},
+               {"x-amz-version-id", named_version.value_or(request.Query("versionId"))}},
+              request.Query("versionId")};
         }) {}
   explicit Bucket(const std::string& entries)
       : Bucket([entries](const LoopbackRequest&) { return Page(entries); }) {}
@@ -160,6 +164,26 @@ TEST(S3PastStore, ReadsTheVersion) {
   EXPECT_OK(store->Head("a"));
   EXPECT_EQ(bucket.requests().back().Query("versionId"), "2 +/");
   EXPECT_EQ(bucket.requests().size(), before + 2) << "the version is remembered";
+}
+
+TEST(S3PastStore, TheAnswerMustBeOfTheVersion) {
+  const auto outcome = [](const char* id, const char* named) {
+    const Bucket bucket([id](const LoopbackRequest&) { return Page(Version("a", id, "09")); },
+                        {200, {}, kEnabled}, named);
+    const auto store = bucket.At(kTime);
+    const Result<std::string> content = Content(*store, "a");
+    const Result<ObjectInfo> head = store->Head("a");
+    EXPECT_EQ(content.has_value(), head.has_value());
+    EXPECT_TRUE(content || (content.error().code == ErrorCode::kUnsupported &&
+                            head.error().code == ErrorCode::kUnsupported));
+    return content.has_value();
+  };
+  EXPECT_TRUE(outcome("1", "1"));
+  EXPECT_FALSE(outcome("1", "2"));
+  EXPECT_FALSE(outcome("1", "")) << "the server passes over the id";
+  EXPECT_TRUE(outcome("null", "null"));
+  EXPECT_TRUE(outcome("null", ""));
+  EXPECT_FALSE(outcome("null", "2"));
 }
 
 TEST(S3PastStore, AnObjectThatWasNotThereIsNotFound) {
