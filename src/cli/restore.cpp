@@ -283,6 +283,19 @@ Result<RestoreReport> RestoreUnderLease(const GlobalOptions& options, const Repo
   return report;
 }
 
+// What makes wal-get notice that the last segments have gone since: no lease protects them, and
+// without a target, recovery would end early as if that were the end of the WAL. Empty where
+// another check finds that out (a target that is not reached), or where it is not known.
+std::string LastSegmentOption(const RestorePlan& plan) {
+  if (plan.recovery.target.kind != TargetKind::kEndOfWal || plan.ends_at_gap || plan.wal_end == 0) {
+    return "";
+  }
+  const SegmentNumber last = plan.wal_end - 1;
+  const std::uint64_t size = plan.backup.wal_segment_size;
+  return fmt::format("{} {}", kLastSegmentOption,
+                     SegmentName(TimelineOnPath(plan.history, last, size), last, size));
+}
+
 Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arguments) {
   ASSIGN_OR_RETURN(RestoreOptions restore, ParseArguments(arguments));
   if (options.as_of && arguments.standby) {
@@ -325,6 +338,7 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
   if (options.as_of) {
     // By number, so that wal-get may answer for timelines of later times without leading there.
     plan.recovery.target.timeline = {TargetTimeline::Kind::kNumber, plan.target_timeline};
+    plan.recovery.restore_command += LastSegmentOption(plan);
   }
   WarnOfGap(plan, arguments.end_at_gap);
   // These warnings come also in a dry run: what is restored may be wrong.

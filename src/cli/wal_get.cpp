@@ -69,6 +69,7 @@ struct WalGetOptions {
   std::string lease;  // the lease of the restore; may be empty
   int retry_seconds = 300;
   bool end_at_gap = false;
+  std::string last_segment;  // of those that the restore has found; may be empty
   PrefetchArguments prefetch;
 };
 
@@ -222,6 +223,31 @@ Result<bool> FetchHistoryIfThere(const WalArchive& archive, const Request& reque
   return true;
 }
 
+// Fails when the restore has found this segment on its way (--last-segment): it was removed since.
+Status RequireUnplanned(const Request& request, std::uint64_t segment_size) {
+  if (request.wal.last_segment.empty()) {
+    return Ok();
+  }
+  const auto last = ParseWalFileName(request.wal.last_segment);
+  const SegmentNumber number = SegmentNumberOf(request.wal.file, segment_size);
+  // The server asks for a segment on older timelines as well, where it need not be.
+  const TimelineId timeline = request.recovery.path
+                                  ? TimelineOnPath(*request.recovery.path, number, segment_size)
+                                  : last->timeline;
+  if (number > SegmentNumberOf(request.wal.last_segment, segment_size) ||
+      request.name.timeline != timeline) {
+    return Ok();
+  }
+  return MakeError(ErrorCode::kDataCorrupted,
+                   "WAL segment \"{}\", which was there when the restore began, is missing in the "
+                   "repository",
+                   request.wal.file)
+      .WithHint(
+          "A lifecycle rule, or somebody, has removed it. Recovery would end before it as if that "
+          "were the end of the WAL. To end recovery there on purpose, remove --last-segment from "
+          "restore_command.");
+}
+
 // Decides about a segment that is missing. If later segments are there, it may still be on its way.
 // Returns true when it has arrived. Prints nothing at the end of the WAL, because the server asks
 // for files that need not exist all the time.
@@ -232,6 +258,7 @@ Result<bool> JudgeAbsence(const WalArchive& archive, const Request& request,
   ASSIGN_OR_RETURN(std::optional<std::string> behind,
                    FirstBehind(archive, path, file, segment_size));
   if (!behind) {
+    RETURN_IF_ERROR(RequireUnplanned(request, segment_size));
     return false;
   }
   if (request.wal.end_at_gap) {
@@ -528,6 +555,12 @@ Result<int> RunWalGet(GlobalOptions options, WalGetOptions wal) {
     return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not the name of a WAL file", wal.file)
         .WithHint("The first argument must be the %f of restore_command.");
   }
+  if (const auto last = ParseWalFileName(wal.last_segment);
+      !wal.last_segment.empty() && (!last || last->kind != WalFileKind::kSegment)) {
+    return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not the name of a WAL segment",
+                     wal.last_segment)
+        .WithHint("Write --last-segment as vezactl restore has written it, or remove it.");
+  }
   // Checked before anything is fetched, as it would be retried again and again.
   RETURN_IF_ERROR(RequireReplaceableFile(wal.destination));
   ASSIGN_OR_RETURN(std::optional<std::uint64_t> system_id, ParseSystemId(wal.system_id));
@@ -601,6 +634,12 @@ Subcommand AddWalGet(Command parent) {
       .ShowsDefault();
   command.AddFlag("--end-at-gap", wal->end_at_gap,
                   "Treat a missing segment as the end of the WAL, even if later ones are there");
+  command
+      .Add("--last-segment", wal->last_segment,
+           "Last segment that the restore has found: if it, or one before it, is missing, that is "
+           "a\n"
+           "failure and not the end of the WAL; vezactl restore adds this option with --as-of")
+      .TypeName("NAME");
   command
       .Add("--prefetch", wal->prefetch.segments,
            "Number of following segments that a background process fetches ahead, for a server\n"

@@ -124,7 +124,7 @@ my ($exit, $out, $err) = $node->vezactl('--as-of', $then, 'restore', '--target-d
 is($exit, 0, 'restore --as-of') or diag($err);
 like($err, qr/warning: a restore with --as-of takes no lease.*HINT: .*lifecycle rule/s, 'it says that there is no lease');
 like(slurp_file($copy->data_dir . '/postgresql.auto.conf'),
-	qr/^restore_command = '.* --as-of \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ'/m,
+	qr/^restore_command = '.* --as-of \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ --last-segment \w{24}'/m,
 	'the WAL is fetched as of that time');
 $copy->adopt($node);
 $copy->start;
@@ -133,7 +133,7 @@ is(rows_of($copy), '2000|2001000', 'all rows of that time are there');
 is($copy->safe_psql('postgres', 'SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)'),
 	'00000003', 'it leaves out the timeline that has begun since, although that is deleted, too');
 like($err, qr/warning: the restored server begins a history of its own.*HINT: .*veza_backup\.cluster/s, 'and another cluster is advised');
-poll_until(sub { slurp_file($copy->data_dir . '/postgresql.auto.conf') !~ / --as-of/ },
+poll_until(sub { slurp_file($copy->data_dir . '/postgresql.auto.conf') !~ / --as-of| --last-segment/ },
 	'the end of --as-of in restore_command');
 pass('after the recovery, restore_command fetches what is new');
 $copy->discard;
@@ -143,6 +143,24 @@ $later->start;
 $later->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
 is(rows_of($later), '2001|2000999', 'all rows of the later time are there');
 $later->discard;
+
+# A lifecycle rule removes the last segment during the recovery. That is no end of the WAL.
+my $short = $node->restore('short', '--as-of', $before_the_end);
+my ($last) = slurp_file($short->data_dir . '/postgresql.auto.conf') =~ / --last-segment ([0-9A-F]{24})/;
+ok($last, 'restore_command names the last segment');
+become();
+my ($segment) = grep { m{/\Q$last\E$} } @objects;
+while (my $id = eval { version_of($segment) })
+{
+	delete_version($segment, $id) or die "could not remove version $id of $segment";
+}
+become(policy_of_document('Reader of the past'));
+$short->change_conf(s3_access_key => $ENV{VEZA_TEST_S3_ACCESS_KEY}, s3_secret_key => $ENV{VEZA_TEST_S3_SECRET_KEY},
+	s3_session_token => $ENV{VEZA_TEST_S3_SESSION_TOKEN});
+$short->start(fail_ok => 1);
+$short->wait_for_log(qr/error: WAL segment "$last", which was there when the restore began, is missing.*FATAL:  could not restore file/s);
+unlike(slurp_file($short->logfile), qr/archive recovery complete/, 'recovery does not end before a segment that has gone');
+$short->discard;
 
 # --- what is refused ------------------------------------------------------------------------------
 

@@ -194,8 +194,10 @@ std::string ForgetRecoveryOptions(std::string_view auto_conf) {
     const bool had_lease = is_ours && RemoveOption(command, kLeaseOption, true);
     const bool had_time = is_ours && RemoveOption(command, kAsOfOption, true);
     const bool had_repository = is_ours && RemoveOption(command, kRepositoryOption, true);
-    after += had_gap || had_lease || had_time || had_repository ? ConfLine(assignment.name, command)
-                                                                : std::string(line);
+    const bool had_end = is_ours && RemoveOption(command, kLastSegmentOption, true);
+    after += had_gap || had_lease || had_time || had_repository || had_end
+                 ? ConfLine(assignment.name, command)
+                 : std::string(line);
   });
   return after;
 }

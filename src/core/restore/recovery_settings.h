@@ -44,12 +44,14 @@ std::string RemoveListedSettings(std::string_view auto_conf, std::string_view li
 // Removes from our restore_command in `auto_conf` the options that were meant for this recovery
 // only. With --end-at-gap, a standby that is later made from the server would take a gap for the
 // end of WAL; with --as-of it would find no WAL that is new; with --repository none that its
-// primary archives; and the lease of --lease has ended.
+// primary archives; the lease of --lease has ended; and retention may remove the segment of
+// --last-segment.
 std::string ForgetRecoveryOptions(std::string_view auto_conf);
 inline constexpr std::string_view kEndAtGapOption = " --end-at-gap";
 inline constexpr std::string_view kLeaseOption = " --lease";  // followed by the lease's name
 inline constexpr std::string_view kAsOfOption = " --as-of";   // followed by a time, as FormatUtc()
-inline constexpr std::string_view kRepositoryOption = " --repository";  // followed by "mirror"
+inline constexpr std::string_view kRepositoryOption = " --repository";     // followed by "mirror"
+inline constexpr std::string_view kLastSegmentOption = " --last-segment";  // followed by its name
 
 // The value that the last line of `conf` for the setting `name` (in lower case) gives.
 std::optional<std::string> FindSetting(std::string_view conf, std::string_view name);

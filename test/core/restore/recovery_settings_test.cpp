@@ -171,6 +171,8 @@ TEST(RecoverySettings, EndAtGapIsRemoved) {
             conf(command));
   EXPECT_EQ(ForgetRecoveryOptions(conf(command + " --repository mirror --retry 5")),
             conf(command + " --retry 5"));
+  EXPECT_EQ(ForgetRecoveryOptions(conf(command + " --last-segment 000000010000000000000007")),
+            conf(command));
   for (const std::string& other :
        {command, command + " --end-at-gaps", std::string("cp --end-at-gap"), std::string()}) {
     EXPECT_EQ(ForgetRecoveryOptions(conf(other)), conf(other));
