@@ -24,8 +24,17 @@ SELECT DISTINCT action FROM veza_backup_expire() WHERE kind = 'backup' ORDER BY 
 SELECT pinned FROM veza_backup_info() ORDER BY label;
 SELECT DISTINCT kind, action FROM veza_backup_expire() WHERE kind <> 'tombstone' ORDER BY kind, action;
 
--- Without the pin the backup is removed.
+-- Without the pin it stays as long as a rule by time keeps it.
 SELECT veza_backup_keep(:'label', false);
+ALTER SYSTEM SET veza_backup.retention_window = '36h';
+ALTER SYSTEM SET veza_backup.retention_keep = '2 daily, 1 yearly';
+SELECT pg_reload_conf();
+\c -
+SELECT action, reason FROM veza_backup_expire() WHERE name = :'label';
+ALTER SYSTEM RESET veza_backup.retention_window;
+SELECT pg_reload_conf();
+\c -
+SELECT action, reason FROM veza_backup_expire(dry_run => true) WHERE name = :'label';
 SELECT veza_backup_keep(:'label', false);
 SELECT count(*) FROM veza_backup_expire() WHERE kind = 'backup' AND action = 'remove';
 SELECT pinned FROM veza_backup_info();
@@ -39,4 +48,5 @@ SELECT veza_backup_keep('latest');
 SELECT veza_backup_keep('20010101-000000F', false);
 
 ALTER SYSTEM RESET veza_backup.retention_full;
+ALTER SYSTEM RESET veza_backup.retention_keep;
 SELECT pg_reload_conf();

@@ -78,6 +78,7 @@ ALTER SYSTEM SET veza_backup.retention_full = -1;
 ALTER SYSTEM SET veza_backup.retention_diff = 10001;
 ALTER SYSTEM SET veza_backup.retention_incr = -1;
 ALTER SYSTEM SET veza_backup.retention_archive = '4 weeks';
+ALTER SYSTEM SET veza_backup.retention_keep = '7 hourly';
 ALTER SYSTEM SET veza_backup.schedule_full = '0 2 * * 8';
 ALTER SYSTEM SET veza_backup.schedule_full = '0 2 * *';
 ALTER SYSTEM SET veza_backup.schedule_diff = '*/0 * * * *';
@@ -97,6 +98,7 @@ ALTER SYSTEM SET veza_backup.archive_retry_timeout = '2h';
 ALTER SYSTEM SET veza_backup.s3_request_timeout = 0;
 ALTER SYSTEM SET veza_backup.restore_retry_timeout = 0;
 ALTER SYSTEM SET veza_backup.schedule_jitter = '2d';
+ALTER SYSTEM SET veza_backup.retention_window = '-1d';
 \set VERBOSITY default
 
 -- Accepted, in every form that the server can write
@@ -107,6 +109,8 @@ ALTER SYSTEM SET veza_backup.backup_wal_timeout = '5 min';
 ALTER SYSTEM SET veza_backup.compression_level = -7;
 ALTER SYSTEM SET veza_backup.cipher_passphrase = 'sixteen letters!';
 ALTER SYSTEM SET veza_backup.schedule_full = '30 1 1,15 JAN-jun Sun';
+ALTER SYSTEM SET veza_backup.retention_window = '14d';
+ALTER SYSTEM SET veza_backup.retention_keep = '7 daily, 5 Weekly,12 monthly';
 ALTER SYSTEM SET veza_backup.schedule_diff = '';
 ALTER SYSTEM SET veza_backup.schedule_timezone = 'europe/berlin';
 ALTER SYSTEM SET veza_backup.schedule_jitter = '1h';

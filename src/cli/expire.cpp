@@ -14,6 +14,7 @@ namespace veza::cli {
 namespace {
 
 constexpr int kNotGiven = -1;
+constexpr const char* kNoRules = "none";
 
 struct ExpireArguments {
   bool dry_run = false;
@@ -21,6 +22,8 @@ struct ExpireArguments {
   int diff = kNotGiven;
   int incr = kNotGiven;
   int archive = kNotGiven;
+  std::string window;  // as retention_window; empty when it is not given
+  std::string keep;    // as retention_keep or kNoRules; empty when it is not given
   std::string system_id;
 };
 
@@ -76,6 +79,41 @@ Status RequireSafeNumber(const std::string& file, bool is_stated, const StatedNu
   return Ok();
 }
 
+// What is kept by time is kept besides the numbers. So file and servers add up, where nothing is
+// given.
+Status FindRulesByTime(const StatedNumbers& server, const ExpireArguments& arguments,
+                       RetentionSettings& settings) {
+  const auto require_known = [&](const char* setting, const char* option) -> Status {
+    if (server.unknown.empty()) {
+      return Ok();
+    }
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "could not tell \"veza_backup.{}\" of every server: {}", setting,
+                     server.unknown)
+        .WithHint(fmt::format("Ask every server with SHOW veza_backup.{}, and give with {} what "
+                              "keeps most.",
+                              setting, option));
+  };
+  if (arguments.window.empty()) {
+    RETURN_IF_ERROR(require_known("retention_window", "--window (0: none)"));
+    settings.window = std::max(settings.window, server.window);
+  } else {
+    ASSIGN_OR_RETURN(const int seconds,
+                     ParseInteger(*FindSetting("retention_window"), arguments.window));
+    settings.window = std::chrono::seconds(seconds);
+  }
+  if (arguments.keep.empty()) {
+    RETURN_IF_ERROR(require_known("retention_keep", "--keep (none: no rules)"));
+    AddRules(settings.keep, server.keep);
+  } else if (arguments.keep == kNoRules) {
+    settings.keep.clear();
+  } else {
+    RETURN_IF_ERROR(ValidateSetting(*FindSetting("retention_keep"), arguments.keep));
+    ASSIGN_OR_RETURN(settings.keep, ParseRetentionKeep(arguments.keep));
+  }
+  return Ok();
+}
+
 // A number that is given counts.
 Result<RetentionSettings> RetentionFor(const GlobalOptions& options, const Config& config,
                                        const StatedNumbers& server,
@@ -95,6 +133,9 @@ Result<RetentionSettings> RetentionFor(const GlobalOptions& options, const Confi
     }
     RETURN_IF_ERROR(
         RequireSafeNumber(options.config_file, stated.contains(number.setting), server, number));
+  }
+  if (!KeepsEverything(settings)) {
+    RETURN_IF_ERROR(FindRulesByTime(server, arguments, settings));
   }
   return settings;
 }
@@ -148,7 +189,9 @@ Json ToJson(const std::vector<RetentionDecision>& decisions, const RetentionSett
            {{"full", settings.full},
             {"diff", settings.diff},
             {"incr", settings.incr},
-            {"archive", settings.archive}}},
+            {"archive", settings.archive},
+            {"window_seconds", settings.window.count()},
+            {"keep", ToText(settings.keep)}}},
           {"space",
            {{"bytes_removed", BytesRemoved(decisions)},
             {"is_free", SpaceIsFreeName(space.when)},
@@ -167,9 +210,13 @@ std::string ToText(const std::vector<RetentionDecision>& decisions,
     removed += decision.keep ? 0 : 1;
   }
   return fmt::format(
-      "{}\nretention (0: all): {} full, {} diff, {} incr, WAL since {} full\n"
+      "{}\nretention (0: all): {} full, {} diff, {} incr, WAL since {} full{}{}\n"
       "{}: {} of {} ({})\n{}",
       table.Format(), settings.full, settings.diff, settings.incr, settings.archive,
+      settings.window.count() == 0
+          ? ""
+          : fmt::format("; every moment of {}", WindowText(settings.window)),
+      settings.keep.empty() ? "" : fmt::format("; {}", ToText(settings.keep)),
       dry_run ? "would be removed" : "removed", removed, decisions.size(),
       FormatSize(BytesRemoved(decisions)), Freed(space, BytesRemoved(decisions)));
 }
@@ -216,6 +263,16 @@ Subcommand AddExpire(Command parent) {
   add("--incr", arguments->incr, "Keep the N newest incr backups; 0: all. Default: retention_incr");
   add("--archive", arguments->archive,
       "Keep all WAL since the N-th newest full backup; 0: all. Default: retention_archive");
+  command
+      .Add("--window", arguments->window,
+           "Keep what every moment of this time needs, for example 14d; 0: only what the numbers "
+           "keep. Default: retention_window")
+      .TypeName("TIME");
+  command
+      .Add("--keep", arguments->keep,
+           "Keep one backup of each of the newest periods, for example \"7 daily, 5 weekly\"; "
+           "none: only what the numbers keep. Default: retention_keep")
+      .TypeName("RULES");
   AddSystemIdOption(command, arguments->system_id);
   command.SetFooter(
       "The rules are those of the server (veza_backup_expire()). Numbers that are neither given\n"

@@ -103,8 +103,8 @@ Result<int> RunVerify(const GlobalOptions& options, const VerifyArguments& argum
   verify.labels = arguments.backups;
   verify.full = arguments.full;
   verify.max_rate = arguments.max_rate;
-  verify.retention_full = config.retention_full;
-  verify.retention_archive = config.retention_archive;
+  verify.retention = RetentionOf(config);
+  verify.now = options.environment.clock->Now();
   verify.jobs = arguments.jobs;
   if (verify.jobs == 0) {
     verify.jobs = DefaultJobs(config);

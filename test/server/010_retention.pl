@@ -145,8 +145,11 @@ $node->sql_fails(q{SELECT veza_backup_keep('20010101-000000F')},
 	$node->vezactl_fails([ 'expire', '--dry-run', '--full=2' ],
 		2, qr/could not tell "veza_backup\.retention_diff" of every server: backup "20990101-000000F" cannot be read.*\nHINT:  .*--diff .* at least .* 7\./,
 		'no number of the file counts while a backup cannot be read');
-	$node->vezactl_ok([ 'expire', '--dry-run', '--full=2', '--diff=7', '--incr=14', '--archive=1' ],
-		'unless all are given');
+	my @all = (qw(expire --dry-run --full=2 --diff=7 --incr=14 --archive=1));
+	$node->vezactl_fails(\@all, 2, qr/could not tell "veza_backup\.retention_window" of every server/, 'nor a window');
+	$node->vezactl_fails([ @all, '--window=0' ],
+		2, qr/could not tell "veza_backup\.retention_keep" of every server/, 'nor rules');
+	$node->vezactl_ok([ @all, '--window=0', '--keep=none' ], 'unless all are given');
 	delete_object($broken);
 }
 $node->vezactl_fails([ qw(expire --full=2 --diff=-1 --incr=1 --archive=1) ],
@@ -155,7 +158,7 @@ my @numbers = qw(--diff=7 --incr=14);
 my $planned = decode_json($node->vezactl_ok([qw(--output json expire --dry-run)]));
 is_deeply(
 	$planned->{retention},
-	{ full => 2, diff => 7, incr => 14, archive => 1 },
+	{ full => 2, diff => 7, incr => 14, archive => 1, window_seconds => 0, keep => '' },
 	'the numbers of the file, and of the server');
 is_deeply(
 	[
@@ -168,6 +171,11 @@ is_deeply(
 	[ sort split /\n/, decisions('true', "concat_ws(' ', kind, name, action)", 'true') ],
 	'vezactl expire decides as the server does');
 is_deeply([ objects() ], \@before, 'its dry run changes nothing either');
+like(
+	$node->vezactl_ok([ qw(expire --dry-run --full=1 --window), '36h', '--keep', '2 daily' ]),
+	qr/^keep .*ended in the last 36 h .*1 full, .*; every moment of 36 h; 2 daily$/ms,
+	'vezactl expire: what is kept by time');
+$node->vezactl_fails([ qw(expire --dry-run --keep), '2 hourly' ], 2, qr/"2 hourly" does not name a period/, 'a wrong rule');
 
 $node->vezactl_ok([ 'keep', $middle ]);
 like(decisions('true', 'reason', "name = '$middle'"), qr/^pinned/, 'vezactl keep: a pin');

@@ -164,7 +164,7 @@ class Drill {
     ASSIGN_OR_RETURN(Lineage lineage, ReadLineage(*repository_, identity));
     const std::optional<BackupSummary> anchor =
         OldestWalAnchor(RetentionOf(config), plan_.backup.system_identifier, std::move(lineage),
-                        std::move(catalog));
+                        std::move(catalog), clock_.Now());
     if (anchor && plan_.backup.start_lsn < anchor->start_lsn) {
       return Ok();
     }

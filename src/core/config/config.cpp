@@ -358,6 +358,8 @@ Result<Config> BuildConfig(const SettingValues& values, const EnvLookup& environ
   config.retention_diff = settings.Integer("retention_diff");
   config.retention_incr = settings.Integer("retention_incr");
   config.retention_archive = settings.Integer("retention_archive");
+  config.retention_window = std::chrono::seconds(settings.Integer("retention_window"));
+  ASSIGN_OR_RETURN(config.retention_keep, ParseRetentionKeep(settings.Text("retention_keep")));
   if (config.kind == RepositoryKind::kS3) {
     RETURN_IF_ERROR(ResolveS3(settings, environment, std::move(url), config));
   } else {

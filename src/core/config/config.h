@@ -6,9 +6,11 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/codec/seal.h"
 #include "core/config/repository_url.h"
+#include "core/config/retention_keep.h"
 #include "core/config/settings.h"
 #include "core/error.h"
 #include "core/s3/s3_store.h"
@@ -64,6 +66,8 @@ struct Config {
   int retention_diff = 7;
   int retention_incr = 14;
   int retention_archive = 4;
+  std::chrono::seconds retention_window{0};
+  std::vector<KeepRule> retention_keep;
   std::uint64_t max_rate = 0;  // bytes per second that a backup reads; 0: no limit
   bool changes_by_wal =
       true;  // a diff or an incr reads what WAL names; otherwise it reads everything

@@ -9,6 +9,7 @@
 #include "core/ascii.h"
 #include "core/config/placeholder.h"
 #include "core/config/repository_url.h"
+#include "core/config/retention_keep.h"
 #include "core/credentials/credential_request.h"
 #include "core/s3/object_headers.h"
 #include "core/schedule/cron.h"
@@ -249,6 +250,10 @@ Status CheckPassphraseFile(const SettingSpec& spec, std::string_view value) {
 
 Status CheckSchedule(const SettingSpec& spec, std::string_view value) {
   return OutcomeOf(spec, ParseCron(value));
+}
+
+Status CheckRetentionKeep(const SettingSpec& spec, std::string_view value) {
+  return OutcomeOf(spec, ParseRetentionKeep(value));
 }
 
 Status CheckTimeZone(const SettingSpec& spec, std::string_view value) {

@@ -32,6 +32,7 @@ Status CheckStsEndpoint(const SettingSpec& spec, std::string_view value);
 Status CheckProxyLoginFile(const SettingSpec& spec, std::string_view value);
 Status CheckPassphraseFile(const SettingSpec& spec, std::string_view value);
 Status CheckSchedule(const SettingSpec& spec, std::string_view value);
+Status CheckRetentionKeep(const SettingSpec& spec, std::string_view value);
 Status CheckTimeZone(const SettingSpec& spec, std::string_view value);
 
 // The error for a value that is still a placeholder.

@@ -9,13 +9,13 @@
 
 #include "core/ascii.h"
 #include "core/config/placeholder.h"
+#include "core/config/retention_keep.h"
 #include "core/config/setting_checks.h"
 #include "core/secret_string.h"
 
 namespace veza {
 namespace {
 
-constexpr int kMaxRetention = 10'000;
 constexpr const char* kUriStyles[] = {"path", "virtual-host"};
 constexpr const char* kConditionalWrites[] = {"required", "look"};
 constexpr const char* kCredentialProviders[] = {"static",    "profile",  "web-identity",
@@ -399,6 +399,25 @@ constexpr std::array kSettings = {
             "is never removed.",
         .min = 0,
         .max = kMaxRetention,
+    },
+    SettingSpec{
+        .name = "retention_window",
+        .type = SettingType::kInteger,
+        .default_value = "0",
+        .description =
+            "How far back every moment can be restored, whatever the numbers of retention "
+            "say; 0 means that the numbers alone count.",
+        .min = 0,
+        .max = std::numeric_limits<int>::max(),
+        .unit = SettingUnit::kSeconds,
+    },
+    SettingSpec{
+        .name = "retention_keep",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "Of how many days, weeks, months and years one backup is kept, whatever the "
+                       "numbers of retention say.",
+        .check = CheckRetentionKeep,
     },
     SettingSpec{
         .name = "max_rate",

@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "core/clock_tolerance.h"
 #include "core/repository/backup_order.h"
 #include "core/repository/names.h"
 #include "core/retention/index_retention.h"
@@ -19,6 +20,12 @@ namespace {
 std::size_t LimitOf(int setting) {
   return setting == 0 ? std::numeric_limits<std::size_t>::max() : static_cast<std::size_t>(setting);
 }
+
+// A backup from whose start on all WAL is kept, and the setting that wants it so.
+struct WalAnchor {
+  const BackupSummary* backup;
+  const char* setting;
+};
 
 // Decides on the backups of the system.
 //
@@ -43,6 +50,8 @@ class BackupRules {
     FindNewest();
     Force();
     FindOldestPresent();
+    KeepWindow();
+    KeepPeriods();
   }
 
   RetentionDecision Decide(const BackupSummary& backup) const {
@@ -55,6 +64,8 @@ class BackupRules {
       decision.reason = fmt::format("belongs to system {}", backup.system_identifier);
     } else if (const auto forced = forced_.find(backup.label); forced != forced_.end()) {
       decision.reason = forced->second;
+    } else if (const auto by_time = by_time_.find(&backup); by_time != by_time_.end()) {
+      decision.reason = by_time->second;
     } else if (backup.type == BackupType::kFull) {
       std::tie(decision.keep, decision.reason) = DecideByNumber(backup);
     } else {
@@ -87,8 +98,11 @@ class BackupRules {
 
   // The full backups from whose start on WAL is kept, and the newest good backups, which must lead
   // to the present whatever the settings are.
-  std::vector<const BackupSummary*> WalAnchors() const {
-    std::vector<const BackupSummary*> anchors(newest_good_.begin(), newest_good_.end());
+  std::vector<WalAnchor> WalAnchors() const {
+    std::vector<WalAnchor> anchors;
+    for (const BackupSummary* newest : newest_good_) {
+      anchors.push_back({newest, "retention_archive"});
+    }
     const std::size_t limit =
         std::min(LimitOf(input_.settings.archive), LimitOf(input_.settings.full));
     // Also of a full that lacks a part while it is kept: the part may come back.
@@ -100,7 +114,9 @@ class BackupRules {
       if (std::ranges::any_of(lines, [&, full = full](TimelineId line) {
             return NewerGood(*full, line) < limit;
           })) {
-        anchors.push_back(full);
+        anchors.push_back({full, "retention_archive"});
+      } else if (!lines.empty() && in_window_.contains(full)) {
+        anchors.push_back({full, "retention_window"});
       }
     }
     return anchors;
@@ -168,30 +184,40 @@ class BackupRules {
     return lines;
   }
 
+  bool IsNewerOnLine(const BackupSummary& other, const BackupSummary& backup,
+                     TimelineId line) const {
+    return input_.lineage.Holds(line, other.timeline, other.stop_lsn) &&
+           IsSurelyOlder(backup, other);
+  }
+
   // The number of good backups of its type that are certainly newer, on the line.
   std::size_t NewerGood(const BackupSummary& backup, TimelineId line) const {
     const Backups& good = Good(backup.type);
-    return static_cast<std::size_t>(std::ranges::count_if(good, [&](const BackupSummary* other) {
-      return input_.lineage.Holds(line, other->timeline, other->stop_lsn) &&
-             IsSurelyOlder(backup, *other);
-    }));
+    return static_cast<std::size_t>(std::ranges::count_if(
+        good, [&](const BackupSummary* other) { return IsNewerOnLine(*other, backup, line); }));
   }
 
-  // Finds the newest good backups on each living line: the newest by WAL, and the newest by label
-  // if that is another one.
+  // The newest by WAL, and the newest by label, which may be the same. Empty only when `some` is.
+  static Backups NewestOf(const Backups& some) {
+    if (some.empty()) {
+      return {};
+    }
+    return {*std::ranges::max_element(
+                some, [](const auto* a, const auto* b) { return IsBefore(*a, *b); }),
+            *std::ranges::max_element(some, [](const auto* a, const auto* b) {
+              return LabelTimeText(a->label) < LabelTimeText(b->label);
+            })};
+  }
+
+  // Finds the newest good backups on each living line.
   void FindNewest() {
     Backups good;
     for (const auto& [type, some] : good_) {
       good.insert(good.end(), some.begin(), some.end());
     }
-    const auto add = [&](const std::vector<const BackupSummary*>& some) {
-      if (!some.empty()) {
-        newest_good_.insert(*std::ranges::max_element(
-            some, [](const auto* a, const auto* b) { return IsBefore(*a, *b); }));
-        newest_good_.insert(*std::ranges::max_element(some, [](const auto* a, const auto* b) {
-          return LabelTimeText(a->label) < LabelTimeText(b->label);
-        }));
-      }
+    const auto add = [&](const Backups& some) {
+      const Backups newest = NewestOf(some);
+      newest_good_.insert(newest.begin(), newest.end());
     };
     for (const TimelineId line : lines_) {
       std::vector<const BackupSummary*> of_line;
@@ -258,6 +284,114 @@ class BackupRules {
       Keep(broken.label, "",
            fmt::format("backup \"{}\", which cannot be read, needs it", broken.label));
     }
+  }
+
+  // Whether nothing that it names is gone for good. Otherwise it cannot be restored, whatever it is
+  // kept for.
+  bool HasItsSources(const BackupSummary& backup) const {
+    return std::ranges::all_of(
+        backup.sources, [&](const SourceBackup& source) { return own_.contains(source.label); });
+  }
+
+  // Clocks may differ. In doubt a backup ended within the window.
+  bool EndedBeforeWindow(const BackupSummary& backup) const {
+    return backup.stop_time < input_.now - input_.settings.window - kClockTolerance;
+  }
+
+  // A recovery to a moment of the window begins with a backup that had ended by then. So on each
+  // line the newest good full that ended before the window stays, and all that came later.
+  void KeepWindow() {
+    if (input_.settings.window.count() == 0) {
+      return;
+    }
+    const std::string window = WindowText(input_.settings.window);
+    for (const auto& [label, backup] : own_) {
+      if (!HasItsSources(*backup)) {
+        continue;
+      }
+      if (!EndedBeforeWindow(*backup)) {
+        in_window_.insert(backup);
+        by_time_.emplace(backup, fmt::format("ended in the last {} (retention_window)", window));
+      } else if (backup->type == BackupType::kFull && OpensWindow(*backup)) {
+        in_window_.insert(backup);
+        by_time_.emplace(backup, fmt::format("recovery to the oldest moments of the last {} begins "
+                                             "with it (retention_window)",
+                                             window));
+      }
+    }
+  }
+
+  // Whether no good full is certainly newer, and old enough, on some line that the full may lie on.
+  bool OpensWindow(const BackupSummary& full) const {
+    return std::ranges::any_of(LinesOf(full), [&](TimelineId line) {
+      return std::ranges::none_of(Good(BackupType::kFull), [&](const BackupSummary* other) {
+        return EndedBeforeWindow(*other) && IsNewerOnLine(*other, full, line);
+      });
+    });
+  }
+
+  // Finds one backup of each of the newest periods on each line. A backup that only may lie on the
+  // line displaces none there, but is kept where it would be the one.
+  void KeepPeriods() {
+    Backups candidates;
+    for (const auto& [type, good] : good_) {
+      std::ranges::copy_if(good, std::back_inserter(candidates), [&](const BackupSummary* backup) {
+        return LabelTime(*backup) <= input_.now + kClockTolerance;
+      });
+    }
+    for (const KeepRule& rule : input_.settings.keep) {
+      for (const TimelineId line : lines_) {
+        Backups certain;
+        Backups doubtful;
+        for (const BackupSummary* backup : candidates) {
+          if (input_.lineage.Holds(line, backup->timeline, backup->stop_lsn)) {
+            certain.push_back(backup);
+          } else if (input_.lineage.MayHold(line, backup->timeline, backup->stop_lsn)) {
+            doubtful.push_back(backup);
+          }
+        }
+        KeepOfPeriods(rule, certain, certain);
+        for (const BackupSummary* backup : doubtful) {
+          Backups with_it = certain;
+          with_it.push_back(backup);
+          KeepOfPeriods(rule, with_it, {backup});
+        }
+      }
+    }
+  }
+
+  // Keeps those of `wanted` that the rule chooses among `backups`.
+  void KeepOfPeriods(const KeepRule& rule, const Backups& backups, const Backups& wanted) {
+    std::map<std::string, Backups, std::greater<>> periods;
+    for (const BackupSummary* backup : backups) {
+      periods[NamePeriod(rule.period, LabelTime(*backup))].push_back(backup);
+    }
+    int left = rule.count;
+    for (const auto& [period, of_period] : periods) {
+      if (left-- == 0) {
+        break;
+      }
+      for (const BackupSummary* chosen : BestOf(of_period)) {
+        if (std::ranges::find(wanted, chosen) != wanted.end()) {
+          by_time_.emplace(chosen, fmt::format("newest {} backup of {} ({} in retention_keep)",
+                                               BackupTypeName(chosen->type), period, ToText(rule)));
+        }
+      }
+    }
+  }
+
+  // The newest full, since it needs no other backup, otherwise the newest backup: by WAL, and by
+  // label if that is another one.
+  static Backups BestOf(Backups backups) {
+    Backups fulls;
+    std::ranges::copy_if(backups, std::back_inserter(fulls), [](const BackupSummary* backup) {
+      return backup->type == BackupType::kFull;
+    });
+    return NewestOf(fulls.empty() ? backups : fulls);
+  }
+
+  static TimePoint LabelTime(const BackupSummary& backup) {
+    return ParseLabelTime(backup.label).value_or(backup.start_time);
   }
 
   int NumberOf(BackupType type) const {
@@ -327,7 +461,8 @@ class BackupRules {
       }
     }
     // Of an incr that names nothing of its full, that may be gone.
-    if (full != nullptr && !forced_.contains(full_label) && !DecideByNumber(*full).first) {
+    if (full != nullptr && !forced_.contains(full_label) && !by_time_.contains(full) &&
+        !DecideByNumber(*full).first) {
       return {false, fmt::format("goes with its full backup \"{}\"", full_label)};
     }
     return DecideByNumber(backup);
@@ -353,6 +488,9 @@ class BackupRules {
   // The oldest good full on a living line that is kept by number.
   const BackupSummary* oldest_present_ = nullptr;
   std::map<std::string, std::string> forced_;  // reason by label
+  // What retention_window and retention_keep keep, with the reason.
+  std::map<const BackupSummary*, std::string> by_time_;
+  std::set<const BackupSummary*> in_window_;  // of these, what retention_window keeps
 };
 
 void DecideRemains(const RetentionInput& input, const std::string& label, const Remains& remains,
@@ -456,11 +594,24 @@ RetentionSettings RetentionOf(const Config& config) {
   return {.full = config.retention_full,
           .diff = config.retention_diff,
           .incr = config.retention_incr,
-          .archive = config.retention_archive};
+          .archive = config.retention_archive,
+          .window = config.retention_window,
+          .keep = config.retention_keep};
 }
 
 bool KeepsEverything(const RetentionSettings& settings) {
   return settings.full == 0 && settings.diff == 0 && settings.incr == 0 && settings.archive == 0;
+}
+
+std::string WindowText(std::chrono::seconds window) {
+  const auto count = window.count();
+  if (count % 86'400 == 0) {
+    return fmt::format("{} d", count / 86'400);
+  }
+  if (count % 3600 == 0) {
+    return fmt::format("{} h", count / 3600);
+  }
+  return count % 60 == 0 ? fmt::format("{} min", count / 60) : fmt::format("{} s", count);
 }
 
 const char* RetentionKindName(RetentionKind kind) {
@@ -537,9 +688,9 @@ Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input
   DecideLeases(input.leases, decisions);
   DecideDrills(input, decisions);
 
-  const std::vector<const BackupSummary*> anchors = rules.WalAnchors();
-  for (const BackupSummary* anchor : anchors) {
-    wal.KeepFrom(*anchor);
+  const std::vector<WalAnchor> anchors = rules.WalAnchors();
+  for (const WalAnchor& anchor : anchors) {
+    wal.KeepFrom(*anchor.backup, anchor.setting);
   }
   KeepLeasedWal(input, wal);
   if (input.settings.archive == 0) {
@@ -571,16 +722,18 @@ Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input
 
 std::optional<BackupSummary> OldestWalAnchor(const RetentionSettings& settings,
                                              std::uint64_t system_identifier, Lineage lineage,
-                                             BackupCatalog catalog) {
+                                             BackupCatalog catalog, TimePoint now) {
   RetentionInput input;
+  input.now = now;
   input.settings = settings;
   input.system_identifier = system_identifier;
   input.lineage = std::move(lineage);
   input.catalog = std::move(catalog);
   const BackupRules rules(input);
-  const std::vector<const BackupSummary*> anchors = rules.WalAnchors();
-  const auto oldest = std::ranges::min_element(anchors, {}, &BackupSummary::start_lsn);
-  return oldest == anchors.end() ? std::nullopt : std::optional(**oldest);
+  const std::vector<WalAnchor> anchors = rules.WalAnchors();
+  const auto oldest = std::ranges::min_element(
+      anchors, {}, [](const WalAnchor& anchor) { return anchor.backup->start_lsn; });
+  return oldest == anchors.end() ? std::nullopt : std::optional(*oldest->backup);
 }
 
 }  // namespace veza

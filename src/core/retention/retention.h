@@ -2,6 +2,7 @@
 // effects. expire.h gathers their input and executes the decisions.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -13,6 +14,7 @@
 
 #include "core/archive/lineage.h"
 #include "core/config/config.h"
+#include "core/config/retention_keep.h"
 #include "core/environment.h"
 #include "core/error.h"
 #include "core/postgres/lsn.h"
@@ -23,15 +25,20 @@
 
 namespace veza {
 
-// How many of the newest are kept. 0 means all.
+// The numbers are those of the newest that are kept; 0 means all. What `window` and `keep` keep
+// stays besides.
 struct RetentionSettings {
-  int full = 4;     // full backups, with the diffs and incrs that build on them
-  int diff = 7;     // diffs
-  int incr = 14;    // incrs
-  int archive = 4;  // full backups from whose start on WAL is kept without a gap
+  int full = 4;                    // full backups, with the diffs and incrs that build on them
+  int diff = 7;                    // diffs
+  int incr = 14;                   // incrs
+  int archive = 4;                 // full backups from whose start on WAL is kept without a gap
+  std::chrono::seconds window{0};  // every moment since then can be restored; 0: no such promise
+  std::vector<KeepRule> keep{};    // one backup of each of the newest periods
 };
 
 RetentionSettings RetentionOf(const Config& config);
+// "14 d", "36 h", "90 min" or "45 s"
+std::string WindowText(std::chrono::seconds window);
 // Whether all four numbers are 0. A server with such settings removes nothing by itself, because it
 // may not be allowed to (the policy of a server that may only add).
 bool KeepsEverything(const RetentionSettings& settings);
@@ -115,9 +122,10 @@ Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input
 bool IsRemovedBefore(std::string_view label, std::string_view other);
 
 // The backup of the system from whose start on all WAL is kept. nullopt when no backup is good.
+// `now` is needed for the window only, and may be by the clock of this machine.
 std::optional<BackupSummary> OldestWalAnchor(const RetentionSettings& settings,
                                              std::uint64_t system_identifier, Lineage lineage,
-                                             BackupCatalog catalog);
+                                             BackupCatalog catalog, TimePoint now);
 
 // How long ago the newest object must have been written before remains are removed; the same for
 // remains that are a finished copy, which another backup may complete (finished_copy.h); and how

@@ -1,5 +1,7 @@
 #include "core/retention/stated_numbers.h"
 
+#include <algorithm>
+
 #include "core/config/settings.h"
 
 namespace veza {
@@ -44,12 +46,19 @@ Result<StatedNumbers> ReadStatedNumbers(const Repository& repository,
                       backup.label, node);
       continue;
     }
+    const auto value_of = [&](const SettingSpec& spec) {
+      const auto found = backup.settings.find(fmt::format("{}{}", kSettingPrefix, spec.name));
+      return found == backup.settings.end() ? std::string(spec.default_value) : found->second;
+    };
+    const SettingSpec& window = *FindSetting("retention_window");
+    ASSIGN_OR_RETURN(const int seconds, ParseInteger(window, value_of(window)));
+    stated.window = std::max(stated.window, std::chrono::seconds(seconds));
+    ASSIGN_OR_RETURN(const std::vector<KeepRule> keep,
+                     ParseRetentionKeep(value_of(*FindSetting("retention_keep"))));
+    AddRules(stated.keep, keep);
     for (const char* const name : kNumbers) {
       const SettingSpec& spec = *FindSetting(name);
-      const auto found = backup.settings.find(fmt::format("{}{}", kSettingPrefix, name));
-      ASSIGN_OR_RETURN(
-          const int number,
-          ParseInteger(spec, found == backup.settings.end() ? spec.default_value : found->second));
+      ASSIGN_OR_RETURN(const int number, ParseInteger(spec, value_of(spec)));
       const auto [known, is_first] =
           stated.numbers.try_emplace(name, StatedNumber{number, backup.label});
       if (!is_first && KeepsLess(known->second.number, number)) {

@@ -1,11 +1,14 @@
 // What the servers of a cluster had set for retention, as their backups tell.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
+#include "core/config/retention_keep.h"
 #include "core/error.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/repository.h"
@@ -21,6 +24,8 @@ struct StatedNumbers {
   // What the backups tell that can be read, by the name of the setting, without prefix: of each
   // number that of the node that keeps most.
   std::map<std::string, StatedNumber, std::less<>> numbers;
+  std::chrono::seconds window{0};  // the longest retention_window
+  std::vector<KeepRule> keep;      // what keeps all that retention_keep keeps on any node
   // Why a node may keep more than that, in words. Empty if every node has told. Then whoever
   // removes what another keeps needs the word of a person.
   std::string unknown;

@@ -5,10 +5,10 @@
 
 namespace veza {
 
-void WalRules::KeepFrom(const BackupSummary& backup) {
+void WalRules::KeepFrom(const BackupSummary& backup, const char* setting) {
   const SegmentNumber first = SegmentOf(backup.start_lsn, segment_size_);
   if (!from_ || first < from_->first) {
-    from_ = Anchor{first, backup.label};
+    from_ = Anchor{first, backup.label, setting};
   }
 }
 
@@ -30,8 +30,8 @@ void WalRules::Decide() {
   }
   std::sort(needs_.begin(), needs_.end(),
             [](const Need& a, const Need& b) { return a.first < b.first; });
-  const std::string gone = fmt::format(
-      "is older than backup \"{}\", and no backup needs it (retention_archive)", from_->label);
+  const std::string gone = fmt::format("is older than backup \"{}\", and no backup needs it ({})",
+                                       from_->label, from_->setting);
   SegmentNumber next = 0;  // the first segment that is not decided yet
   for (const Need& need : needs_) {
     if (need.first >= from_->first) {
@@ -51,10 +51,9 @@ void WalRules::Decide() {
     stretches_.push_back({next, false, gone});
     next = from_->first;
   }
-  stretches_.push_back(
-      {next, true,
-       fmt::format("is kept from the start of backup \"{}\" on (retention_archive)",
-                   from_->label)});
+  stretches_.push_back({next, true,
+                        fmt::format("is kept from the start of backup \"{}\" on ({})", from_->label,
+                                    from_->setting)});
 }
 
 std::size_t WalRules::StretchOf(SegmentNumber segment) const {

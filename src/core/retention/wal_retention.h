@@ -25,8 +25,9 @@ class WalRules {
  public:
   explicit WalRules(std::uint64_t segment_size) : segment_size_(segment_size) {}
 
-  // Keeps all WAL from the start of this backup on. Without any such call, all WAL is kept.
-  void KeepFrom(const BackupSummary& backup);
+  // Keeps all WAL from the start of this backup on, as this setting wants. Without any such call,
+  // all WAL is kept.
+  void KeepFrom(const BackupSummary& backup, const char* setting);
   // Also keeps all WAL from this position on. Has no effect without the call above.
   void KeepFrom(Lsn lsn, std::string reason);
   // Also keeps the WAL from the start to the stop of this backup, which makes it consistent.
@@ -60,6 +61,7 @@ class WalRules {
   struct Anchor {
     SegmentNumber first = 0;
     std::string label;
+    const char* setting = nullptr;
   };
   std::optional<Anchor> from_;
   std::vector<Need> needs_;

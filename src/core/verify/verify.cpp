@@ -17,7 +17,6 @@
 #include "core/repository/format_mark.h"
 #include "core/repository/key_wraps.h"
 #include "core/repository/names.h"
-#include "core/retention/retention.h"
 #include "core/verify/backup_verifier.h"
 #include "core/verify/orphans.h"
 #include "core/verify/session.h"
@@ -253,8 +252,7 @@ class Verification {
                                       const BackupSummary& newest) const {
     ASSIGN_OR_RETURN(const Identity identity, repository_.IdentityOf(system));
     ASSIGN_OR_RETURN(Lineage lineage, ReadLineage(repository_, identity));
-    return OldestWalAnchor({.full = options_.retention_full, .archive = options_.retention_archive},
-                           system, std::move(lineage), catalog)
+    return OldestWalAnchor(options_.retention, system, std::move(lineage), catalog, options_.now)
         .value_or(newest);
   }
 

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/repository/backup_summary.h"
 #include "core/repository/repository.h"
+#include "core/retention/retention.h"
 #include "core/verify/findings.h"
 
 namespace veza {
@@ -20,10 +21,9 @@ struct VerifyOptions {
   std::vector<std::string> labels;
   // Open every object once and compare its content with its digest.
   bool full = false;
-  // The retention settings (retention.h); 0 keeps all. There must be no gap in the WAL that they
-  // keep.
-  int retention_full = 0;
-  int retention_archive = 0;
+  // There must be no gap in the WAL that these keep at the time `now`.
+  RetentionSettings retention{.full = 0, .archive = 0};
+  TimePoint now{};
   int jobs = 1;                // threads, each with one request in flight
   std::uint64_t max_rate = 0;  // bytes per second that are read; 0: no limit
 };

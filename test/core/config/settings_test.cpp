@@ -202,6 +202,9 @@ TEST(Settings, Integers) {
   ExpectRefusal("retention_full", "-1");
   ExpectRefusal("retention_diff", "10001");
   ExpectRefusal("retention_archive", "a week");
+  EXPECT_EQ(ParseInteger(Spec("retention_window"), "14d").value(), 14 * 86'400);
+  ExpectRefusal("retention_window", "-1d");
+  ExpectRefusal("retention_keep", "7 hourly");
 }
 
 TEST(Settings, Choices) {

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <random>
+
 #include "core/repository/test_backup.h"
 
 namespace veza {
@@ -38,6 +40,7 @@ class RetentionTest : public testing::Test {
     backup.system_identifier = kTestSystem;
     backup.timeline = 1;
     backup.start_time = Day(day);
+    backup.stop_time = Day(day) + std::chrono::hours(2);
     backup.start_lsn = Lsn{static_cast<std::uint64_t>(day) * 10 * kTestSegmentSize + 0x28};
     backup.stop_lsn = Lsn{backup.start_lsn.value + kTestSegmentSize};
     backup.stored_size = 100;
@@ -556,6 +559,260 @@ TEST_F(RetentionTest, AnErrorOfTheListingIsReturned) {
                              }),
                ErrorCode::kUnavailable);
 }
+
+// --- By time -------------------------------------------------------------------------------------
+
+constexpr std::chrono::hours kDay{24};
+
+TEST_F(RetentionTest, TheWindowKeepsWhatEndedInItAndTheNewestGoodFullBefore) {
+  input_.settings = {.full = 1, .diff = 1, .archive = 1, .window = 14 * kDay};
+  input_.now = Day(100);
+  HaveFull(70);
+  HaveFull(80);
+  HaveDiff(80, 84);
+  HaveFull(87);
+  HaveDiff(87, 88);
+  HaveFull(94);
+  HaveDiff(94, 95);
+  HaveDiff(94, 96);
+  HaveWal(0, 1000);
+  // The diff of day 84 ended before the window, and the full of day 80 alone opens it.
+  EXPECT_THAT(Removed(), UnorderedElementsAre(Full(70), Diff(80, 84)));
+  EXPECT_EQ(Reason(Full(80)),
+            "recovery to the oldest moments of the last 14 d begins with it (retention_window)");
+  EXPECT_EQ(Reason(Diff(94, 95)), "ended in the last 14 d (retention_window)");
+  EXPECT_THAT(RemovedWal(), ElementsAre("0-799"));
+  // A diff does not go with a full that stays.
+  input_.settings.diff = 100;
+  EXPECT_THAT(Removed(), ElementsAre(Full(70)));
+  EXPECT_EQ(Reason(SegmentName(1, 0, kTestSegmentSize)),
+            "is older than backup \"" + Full(80) + "\", and no backup needs it (retention_window)");
+}
+
+TEST_F(RetentionTest, TheWindowBeginsWithTheEndOfABackupAndClocksMayDiffer) {
+  input_.settings = {.full = 1, .archive = 1, .window = 14 * kDay};
+  HaveFull(80);
+  HaveFull(86);
+  HaveFull(99);
+  // The full of day 86 ended two hours after its begin. A clock may be wrong by an hour.
+  input_.now = Day(100) + std::chrono::hours(3);
+  EXPECT_THAT(Removed(), IsEmpty());
+  input_.now += std::chrono::microseconds(1);
+  EXPECT_THAT(Removed(), ElementsAre(Full(80)));
+}
+
+TEST_F(RetentionTest, AFullThatIsNotGoodOpensNoWindow) {
+  input_.settings = {.full = 1, .archive = 1, .window = 14 * kDay};
+  input_.now = Day(100);
+  HaveFull(60);
+  HaveFull(70);
+  HaveFull(80).checksum_failures = 1;
+  HaveFull(99);
+  HaveWal(0, 1000);
+  EXPECT_THAT(Removed(), ElementsAre(Full(60)));
+  EXPECT_THAT(RemovedWal(), ElementsAre("0-699"));
+}
+
+TEST_F(RetentionTest, WithoutAFullBeforeTheWindowAllOfItStays) {
+  input_.settings = {.full = 1, .archive = 1, .window = 14 * kDay};
+  input_.now = Day(100);
+  HaveFull(90);
+  HaveFull(95);
+  HaveWal(0, 1000);
+  EXPECT_THAT(Removed(), IsEmpty());
+  EXPECT_THAT(RemovedWal(), ElementsAre("0-899"));
+}
+
+TEST_F(RetentionTest, TheNumbersMayKeepMoreThanTheWindow) {
+  input_.settings = {.full = 3, .archive = 2, .window = kDay};
+  input_.now = Day(100);
+  HaveFull(50);
+  HaveFull(60);
+  HaveFull(70);
+  HaveFull(80);
+  HaveWal(0, 1000);
+  EXPECT_THAT(Removed(), ElementsAre(Full(50)));
+  // Segments 600 and 601 make the full of day 60 consistent.
+  EXPECT_THAT(RemovedWal(), ElementsAre("0-599", "602-699"));
+}
+
+TEST_F(RetentionTest, EachBranchHasAWindowOfItsOwn) {
+  input_.settings = {.full = 1, .archive = 1, .window = 14 * kDay};
+  input_.now = Day(100);
+  HaveBranch(82, Day(100), Day(100));
+  HaveFull(80);
+  HaveFull(84).timeline = 1;
+  HaveFull(85).timeline = 2;
+  HaveFull(99).timeline = 1;
+  HaveFull(98).timeline = 2;
+  EXPECT_THAT(Removed(), ElementsAre(Full(80)));
+}
+
+TEST_F(RetentionTest, WhatEndedInTheWindowStaysOnAnAbandonedBranch) {
+  input_.settings = {.full = 1, .archive = 1, .window = 30 * kDay};
+  input_.now = Day(100);
+  HaveBranch(82, Day(84), Day(100));
+  HaveFull(60);
+  HaveFull(83).timeline = 1;
+  HaveFull(90).timeline = 2;
+  HaveFull(99).timeline = 2;
+  EXPECT_THAT(Removed(), IsEmpty());
+  input_.settings.window = {};
+  EXPECT_THAT(Removed(), UnorderedElementsAre(Full(60), Full(83), Full(90)));
+}
+
+TEST_F(RetentionTest, ADiffWhoseFullIsGoneIsNotKeptByTheWindow) {
+  input_.settings = {.full = 1, .archive = 1, .window = 14 * kDay};
+  input_.now = Day(100);
+  HaveDiff(90, 95);
+  HaveFull(96);
+  EXPECT_THAT(Removed(), ElementsAre(Diff(90, 95)));
+}
+
+// Day 0 is Sunday, 22 November 2026.
+TEST_F(RetentionTest, OneBackupOfEachPeriodStays) {
+  input_.settings = {.full = 1, .diff = 1, .archive = 1};
+  input_.settings.keep = {{3, KeepPeriod::kDay}, {3, KeepPeriod::kWeek}};
+  input_.now = Day(100);
+  for (const int week : {70, 77, 84, 91}) {  // Sundays
+    HaveFull(week);
+    for (int day = week + 1; day < week + 7; ++day) {
+      HaveDiff(week, day);
+    }
+  }
+  // Days: the diffs of 95, 96 and 97. Weeks end on Sunday, and a full goes before a diff: the one
+  // of Monday to Sunday 98 has diffs only, then the fulls of 91 and 84.
+  std::vector<std::string> kept;
+  const std::vector<std::string> removed = Removed();
+  for (const BackupSummary& backup : input_.catalog.backups) {
+    if (std::ranges::find(removed, backup.label) == removed.end()) {
+      kept.push_back(backup.label);
+    }
+  }
+  EXPECT_THAT(kept,
+              UnorderedElementsAre(Full(84), Full(91), Diff(91, 95), Diff(91, 96), Diff(91, 97)));
+  EXPECT_EQ(Reason(Diff(91, 96)), "newest diff backup of 2027-02-26 (3 daily in retention_keep)");
+  EXPECT_EQ(Reason(Full(84)),
+            "newest full backup of week of 2027-02-08 (3 weekly in retention_keep)");
+}
+
+TEST_F(RetentionTest, AFullStandsForAPeriodBeforeANewerDiff) {
+  input_.settings = {.full = 1, .diff = 1, .archive = 1};
+  input_.settings.keep = {{2, KeepPeriod::kWeek}};
+  input_.now = Day(100);
+  HaveFull(78);  // a Monday
+  HaveDiff(78, 79);
+  HaveDiff(78, 80);
+  HaveFull(92);
+  HaveDiff(92, 93);
+  EXPECT_THAT(Removed(), UnorderedElementsAre(Diff(78, 79), Diff(78, 80)));
+}
+
+TEST_F(RetentionTest, PeriodsWithoutABackupDoNotCount) {
+  input_.settings = {.full = 1, .archive = 1};
+  input_.settings.keep = {{3, KeepPeriod::kMonth}};
+  input_.now = Day(1000);
+  HaveFull(10);
+  HaveFull(100);
+  HaveFull(101);
+  HaveFull(500);
+  HaveFull(900);
+  EXPECT_THAT(Removed(), UnorderedElementsAre(Full(10), Full(100)));
+}
+
+TEST_F(RetentionTest, ABackupThatIsNotGoodOrOfTheFutureTakesNoPeriod) {
+  input_.settings = {.full = 1, .archive = 1};
+  input_.settings.keep = {{1, KeepPeriod::kYear}};
+  input_.now = Day(200);
+  HaveFull(100);
+  HaveFull(110).checksum_failures = 1;
+  HaveFull(130);
+  HaveFullLabelled(900, 150);
+  const std::vector<std::string> removed = Removed();
+  // Day 900 is of 2029, which has not come yet.
+  EXPECT_THAT(removed, Contains(Full(100)));
+  EXPECT_THAT(removed, testing::Not(Contains(Full(130))));
+  EXPECT_THAT(removed, testing::Not(Contains(Full(900))));
+}
+
+TEST_F(RetentionTest, APeriodOfEachBranchIsItsOwn) {
+  input_.settings = {.full = 1, .archive = 1};
+  input_.settings.keep = {{2, KeepPeriod::kYear}};
+  input_.now = Day(900);
+  HaveBranch(82, Day(900), Day(900));
+  HaveFull(20);  // 2026, of both
+  HaveFull(30);
+  HaveFull(84).timeline = 1;  // 2027
+  HaveFull(85).timeline = 2;
+  HaveFull(800).timeline = 1;
+  HaveFull(801).timeline = 2;
+  EXPECT_THAT(Removed(), UnorderedElementsAre(Full(20), Full(30)));
+}
+
+// What any history must fulfil: rules by time only ever keep more, and each moment of the window
+// that some good full leads to can be restored afterwards.
+class RandomTimes : public RetentionTest, public testing::WithParamInterface<int> {
+ protected:
+  void HaveRandomHistory() {
+    std::mt19937 random(static_cast<unsigned>(GetParam()));
+    const auto below = [&](unsigned limit) { return static_cast<int>(random() % limit); };
+    int full = -1;
+    for (int day = 0; day < 100; ++day) {
+      if (full < 0 || below(8) == 0) {
+        BackupSummary& backup = HaveFull(full = day);
+        backup.checksum_failures = below(5) == 0 ? 1U : 0U;
+        backup.stop_time += std::chrono::hours(below(30));
+      } else if (below(2) == 0) {
+        HaveDiff(full, day).checksum_failures = below(8) == 0 ? 1U : 0U;
+      }
+    }
+    HaveWal(0, 1000);
+    input_.now = Day(100 + below(40));
+    input_.settings = {.full = 1 + below(3), .diff = 1 + below(5), .archive = 1 + below(3)};
+    window_ = std::chrono::hours(1 + below(24 * 60));
+    keep_ = {{1 + below(9), KeepPeriod::kDay}, {1 + below(5), KeepPeriod::kWeek}};
+  }
+  std::chrono::seconds window_{};
+  std::vector<KeepRule> keep_;
+};
+
+TEST_P(RandomTimes, KeepMoreAndEveryMomentOfTheWindow) {
+  HaveRandomHistory();
+  const std::vector<std::string> without = Removed();
+  input_.settings.window = window_;
+  input_.settings.keep = keep_;
+  const std::vector<std::string> removed = Removed();
+  EXPECT_THAT(without, IsSupersetOf(removed));
+  const auto is_kept = [&](const BackupSummary& backup) {
+    return std::ranges::find(removed, backup.label) == removed.end();
+  };
+  std::vector<std::pair<SegmentNumber, SegmentNumber>> gone;
+  for (const RetentionDecision& decision : decisions_) {
+    if (decision.kind == RetentionKind::kWal && !decision.keep) {
+      gone.emplace_back(SegmentNumberOf(decision.name, kTestSegmentSize),
+                        SegmentNumberOf(decision.last, kTestSegmentSize));
+    }
+  }
+  const auto leads_on = [&](const BackupSummary& full) {
+    const SegmentNumber first = SegmentOf(full.start_lsn, kTestSegmentSize);
+    return std::ranges::all_of(gone, [&](const auto& range) { return range.second < first; });
+  };
+  for (TimePoint moment = input_.now - window_; moment <= input_.now;
+       moment += std::chrono::minutes(30)) {
+    bool could = false;
+    bool can = false;
+    for (const BackupSummary& backup : input_.catalog.backups) {
+      if (backup.type == BackupType::kFull && backup.checksum_failures == 0 &&
+          backup.stop_time <= moment) {
+        could = true;
+        can = can || (is_kept(backup) && leads_on(backup));
+      }
+    }
+    ASSERT_EQ(can, could) << FormatUtc(moment);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, RandomTimes, testing::Range(1, 41));
 
 }  // namespace
 }  // namespace veza

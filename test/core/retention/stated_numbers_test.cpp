@@ -58,6 +58,17 @@ TEST_F(StatedNumbersTest, OfSeveralNodesTheOneThatKeepsMostCounts) {
   EXPECT_EQ(Stated().numbers.at("retention_full").number, 8) << "another system";
 }
 
+TEST_F(StatedNumbersTest, WhatTheNodesKeepByTimeAddsUp) {
+  Have(kOlder, "a",
+       {{"veza_backup.retention_window", "14d"}, {"veza_backup.retention_keep", "3 daily"}});
+  Have(
+      kNewer, "b",
+      {{"veza_backup.retention_window", "2h"}, {"veza_backup.retention_keep", "2 daily,1 yearly"}});
+  Have(kNewest, "c", {});
+  EXPECT_EQ(Stated().window, std::chrono::days(14));
+  EXPECT_EQ(Stated().keep, (std::vector<KeepRule>{{3, KeepPeriod::kDay}, {1, KeepPeriod::kYear}}));
+}
+
 // Whatever it is the newest backup of: that server might keep more. The others tell at least so
 // much.
 TEST_F(StatedNumbersTest, ABackupThatCannotBeReadMakesItUnknown) {

@@ -57,8 +57,7 @@ class VerifyTest : public testing::TestWithParam<Cipher> {
     VerifyOptions options;
     options.full = full;
     options.labels = std::move(labels);
-    options.retention_full = retention_full_;
-    options.retention_archive = retention_archive_;
+    options.retention = {.full = retention_full_, .archive = retention_archive_};
     options.jobs = 3;
     VerifyProgress progress;
     auto report = VerifyRepository(*fixture_.repository, options, progress);
