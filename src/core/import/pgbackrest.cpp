@@ -1,6 +1,7 @@
 #include "core/import/pgbackrest.h"
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <optional>
 #include <set>
@@ -1063,6 +1064,11 @@ Status Translation::RetentionFullType(const std::string& value, ImportedLine& li
   return Ok();
 }
 
+bool FitsWindow(std::int64_t days) {
+  return days <=
+         FindSetting("retention_window")->max / std::chrono::seconds(std::chrono::days(1)).count();
+}
+
 Status Translation::RetentionFull(const std::string&, ImportedLine& line) {
   ASSIGN_OR_RETURN(const int count,
                    CountOf(*Find("repo-retention-full")->setting, "retention_full"));
@@ -1070,17 +1076,15 @@ Status Translation::RetentionFull(const std::string&, ImportedLine& line) {
     SetRetention("retention_full", count, line);
     return Ok();
   }
-  SetRetention("retention_full", 0, line);
   const std::int64_t days = *ParseCount(Value("repo-retention-full").value_or(""));
-  const auto number = [](std::int64_t fulls) {
-    return fulls > FindSetting("retention_full")->max ? "0, which keeps all"
-                                                      : fmt::format("{}", fulls);
-  };
-  AddToDo(fmt::format("pgBackRest keeps what is needed for {} days; here full backups are counted. "
-                      "Until you decide, all are kept. With a full each week that is {}, with one "
-                      "each day {}.",
-                      days, number(days / 7 + 2), number(days + 1)),
-          line);
+  SetRetention("retention_full", FitsWindow(days) ? 1 : 0, line);
+  if (!FitsWindow(days)) {
+    AddRemark("All full backups are kept: no window is as long.", line);
+  } else if (ExpiresByItself()) {
+    Set(line, "retention_window", fmt::format("{}d", days));
+    AddRemark("The window keeps all full backups that it needs, and one is left in any case.",
+              line);
+  }
   return Ok();
 }
 
@@ -1318,9 +1322,11 @@ Status Translation::AddDefaultsOfRepository() {
     int count = 0;  // all
     if (full != nullptr && Value("repo-retention-full-type").value_or("count") == "count") {
       ASSIGN_OR_RETURN(count, CountOf(*full->setting, "retention_archive"));
+    } else if (full != nullptr && FitsWindow(ParseCount(full->setting->value).value_or(0))) {
+      count = 1;  // the window keeps what it needs
     }
     ImportedLine line{.origin =
-                          NotSet("repo-retention-archive, by default as many as full backups")};
+                          NotSet("repo-retention-archive, by default that of the full backups")};
     SetRetention("retention_archive", count, line);
     conf_.Add(std::move(line));
   }

@@ -474,26 +474,24 @@ TEST_F(ImportPgBackRestTest, Retention) {
   EXPECT_EQ(Global("repo1-retention-full=9999999", "retention_archive"), "0");
   EXPECT_EQ(Global("retention-full=2", "retention_full"), "2");
   const std::string by_time = "repo1-retention-full-type=time\nrepo1-retention-full=14";
-  EXPECT_EQ(Global(by_time, "retention_full"), "0");
-  EXPECT_EQ(Global(by_time, "retention_archive"), "0");
-  EXPECT_NE(LineOf("[global]\n" + by_time + "\n[s]\n", "retention-full=").to_do, "");
+  EXPECT_EQ(Global(by_time, "retention_full"), "1");
+  EXPECT_EQ(Global(by_time, "retention_window"), "14d");
+  EXPECT_EQ(Global(by_time, "retention_archive"), "1");
+  EXPECT_EQ(LineOf("[global]\n" + by_time + "\n[s]\n", "retention-full=").to_do, "");
+  EXPECT_EQ(Global("expire-auto=n\n" + by_time, "retention_full"), "0");
+  EXPECT_EQ(Global("expire-auto=n\n" + by_time, "retention_archive"), "0");
 }
 
 TEST_F(ImportPgBackRestTest, RetentionByTimeOfAnyLength) {
-  const auto to_do = [&](const char* days) {
-    return LineOf(fmt::format("[global]\nrepo1-retention-full-type=time\n"
-                              "repo1-retention-full={}\n[s]\n",
-                              days),
-                  "retention-full=")
-        .to_do;
+  const auto with = [&](const char* days, const char* setting) {
+    return Global(fmt::format("repo1-retention-full-type=time\nrepo1-retention-full={}", days),
+                  setting);
   };
-  EXPECT_NE(to_do("14").find("14 days"), std::string::npos);
-  EXPECT_NE(to_do("14").find("that is 4, with one each day 15."), std::string::npos);
-  EXPECT_NE(to_do("20000").find("20000 days"), std::string::npos);
-  EXPECT_NE(to_do("20000").find("that is 2859, with one each day 0, which keeps all."),
-            std::string::npos);
-  EXPECT_NE(to_do("9223372036854775807").find("that is 0, which keeps all, with"),
-            std::string::npos);
+  EXPECT_EQ(with("24855", "retention_window"), "24855d");
+  EXPECT_EQ(with("24855", "retention_full"), "1");
+  EXPECT_EQ(with("24856", "retention_full"), "0");
+  EXPECT_EQ(with("24856", "retention_archive"), "0");
+  EXPECT_EQ(with("9223372036854775807", "retention_full"), "0");
 }
 
 // pgBackRest expires after a backup by what is set for the command "backup".
