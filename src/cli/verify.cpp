@@ -14,6 +14,7 @@ namespace {
 struct VerifyArguments {
   std::vector<std::string> backups;
   bool full = false;
+  bool mirror = false;
   int jobs = 0;
   std::uint64_t max_rate = 0;
 };
@@ -95,7 +96,8 @@ std::string ToText(const VerifyReport& report, bool full, std::chrono::milliseco
                             FormatSize(report.bytes_read), FormatDuration(elapsed));
 }
 
-Result<int> RunVerify(const GlobalOptions& options, const VerifyArguments& arguments) {
+Result<int> RunVerify(GlobalOptions options, const VerifyArguments& arguments) {
+  options.mirror = options.mirror || arguments.mirror;
   ASSIGN_OR_RETURN(const Config config, LoadSettings(options));
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
                    OpenRepository(options, config, RestoreRetries(config)));
@@ -144,6 +146,7 @@ Subcommand AddVerify(Command parent) {
   command.AddFlag("--full", arguments->full,
                   "Also read and decrypt every object and compare its digests; default: only "
                   "check that the objects exist");
+  command.AddFlag("--mirror", arguments->mirror, "Verify the mirror, as with --repository mirror");
   AddJobsOption(command, arguments->jobs);
   command
       .AddSize("--max-rate", arguments->max_rate,

@@ -150,7 +150,7 @@ isnt($exit, 0, 'the first repository is gone');
 is($exit, 2, 'a pass without a first repository fails');
 my $info = decode_json($node->vezactl_ok([ '--repository', 'mirror', '--output', 'json', 'info' ]));
 is_deeply([ map { $_->{label} } @{ $info->{backups} } ], [ $full, $diff, $incr ], 'the mirror has the backups');
-like($node->vezactl_ok([ '--repository', 'mirror', 'verify', '--full' ]), qr/nothing is wrong/, 'and is whole');
+like($node->vezactl_ok([ 'verify', '--mirror', '--full' ]), qr/nothing is wrong/, 'and is whole');
 
 # wal-get turns to the mirror by itself, and takes no file of the mirror's for the end of WAL.
 $late->start;
@@ -164,6 +164,13 @@ my @wal_get = ('wal-get', '--system-id', $info->{systems}[0]{system_identifier},
 $node->vezactl_fails([ @wal_get, '0000000100000000000000FF', $to ], 126, qr/is not initialized|server answered 403/,
 	'a file that the mirror does not have');
 
+my $early = $node->restore('early', '--repository', 'mirror', '--backup', $full, '--target-immediate',
+	'--target-action', 'promote');
+$early->start;
+$early->wait_for_end_of_recovery;
+is(rows_of($early), '1000|500500', 'the oldest backup comes back, too');
+$early->discard;
+
 my $copy = $node->restore('copy', '--repository', 'mirror');
 like(slurp_file($copy->data_dir . '/postgresql.auto.conf'), qr/wal-get.* --repository mirror/,
 	'restore_command reads the mirror');
@@ -173,13 +180,22 @@ is(rows_of($copy), $rows_later, 'the cluster is back from the mirror');
 poll_until(sub { slurp_file($copy->data_dir . '/postgresql.auto.conf') !~ / --repository/ },
 	'the end of --repository in restore_command');
 pass('after the recovery, restore_command does not name the mirror');
-$copy->discard;
 
-my $early = $node->restore('early', '--repository', 'mirror', '--backup', $full, '--target-immediate',
-	'--target-action', 'promote');
-$early->start;
-$early->wait_for_end_of_recovery;
-is(rows_of($early), '1000|500500', 'the oldest backup comes back, too');
-$early->discard;
+# --- the mirror becomes the repository ------------------------------------------------------------
+
+$node->change_conf(repository => $mirror, mirror => undef, mirror_config => undef,
+	store() eq 's3' ? (s3_secret_key => $ENV{VEZA_TEST_S3_SECRET_KEY}) : ());
+$copy->safe_psql('postgres', 'ALTER SYSTEM RESET archive_mode');
+$copy->restart;
+$copy->safe_psql('postgres', 'SELECT veza_backup_init()');
+my $new = $copy->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+like($copy->vezactl_ok([ 'expire', '--full', '1', '--diff', '1', '--incr', '1', '--archive', '1' ]), qr/lease/,
+	'an expiry heeds the leases of the restores from the mirror');
+# The history of the new timeline is stored when the server has noticed that it is missing.
+poll_until(sub { ($copy->vezactl('info'))[0] == 0 }, 'the history of the new timeline');
+$info = decode_json($copy->vezactl_ok([ '--output', 'json', 'info' ]));
+is_deeply([ map { $_->{label} } @{ $info->{backups} } ], [ $full, $diff, $incr, $new ], 'backups go on where the mirror was');
+like($copy->vezactl_ok([ 'verify', '--full' ]), qr/nothing is wrong/, 'and what is there is whole');
+$copy->discard;
 
 done_testing();
