@@ -145,7 +145,7 @@ void ImportedConf::Add(ImportedLine line) {
     const Status valid = ValidateSetting(*FindSetting(setting.name), setting.value);
     if (!valid) {
       setting.in_force = IsAboutAFile(valid.error());
-      if (!setting.in_force && MayHoldASecret(setting.value)) {
+      if (!setting.in_force && (MayHoldASecret(setting.value) || setting.name.ends_with("_file"))) {
         setting.value = "...";
       }
       AddToDo(Sentence(valid.error()), line);

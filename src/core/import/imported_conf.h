@@ -45,7 +45,7 @@ class ImportedConf {
  public:
   // Checks what is set as the server will, besides files of this machine that need not be there
   // yet. What the server would refuse becomes a comment with the reason, and something to do. Its
-  // value is left out if MayHoldASecret.
+  // value is left out if MayHoldASecret, or if it should be the path of a file.
   void Add(ImportedLine line);
   // Adds the file that holds the secret to `line`, as the setting "<name>_file". The secret is not
   // carried over when the server would refuse it. `name` is a setting, or has no check of its own.

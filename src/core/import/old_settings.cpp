@@ -23,13 +23,23 @@ bool MayHoldASecret(std::string_view value) {
       kBefore, [&](const char* mark) { return text.find(mark) != std::string::npos; });
 }
 
+namespace {
+
+// What should be the name of a file and is none may be what was to be in the file.
+bool IsMisplaced(const OldSetting& setting) {
+  const std::string key = LowerCase(setting.key);
+  return (key.ends_with("file") || key.ends_with("path")) && !setting.value.starts_with('/');
+}
+
+}  // namespace
+
 std::string ForPeople(const OldSetting& setting, bool known, bool secret) {
   constexpr const char* kHidden = "...";
   const std::string section = setting.section.empty() ? "" : fmt::format("[{}] ", setting.section);
   if (!known && setting.is_of_line) {
     return fmt::format("{}: {}{}", setting.source, section, kHidden);
   }
-  const bool is_hidden = !known || secret || MayHoldASecret(setting.value);
+  const bool is_hidden = !known || secret || MayHoldASecret(setting.value) || IsMisplaced(setting);
   return fmt::format("{}: {}{}={}", setting.source, section, setting.key,
                      is_hidden ? kHidden : setting.value);
 }

@@ -27,8 +27,8 @@ struct OldSetting {
 bool MayHoldASecret(std::string_view value);
 
 // The setting for people: source, section, key and value. "..." stands for what may be a secret: a
-// value of a setting that is `secret` or not `known`, the key of a line that is not known, and a
-// value that MayHoldASecret.
+// value of a setting that is `secret` or not `known`, the key of a line that is not known, a value
+// that MayHoldASecret, and one that should be the path of a file and is none.
 std::string ForPeople(const OldSetting& setting, bool known, bool secret);
 
 // In the order in which they were read. Any value may be a secret, so all are wiped in the end.

@@ -149,6 +149,8 @@ constexpr const char* kOtherHost =
     "every database node; the repository has to be on S3, or in a directory that all of them have "
     "mounted.";
 constexpr const char* kOfRepoHost = "Goes with the host of the repository, which is not needed.";
+constexpr const char* kOfOtherFile =
+    "Of the repository on another host, whose own file counts: see repo-host.";
 constexpr const char* kOfPgHost = "Goes with a database on another host. veza_backup runs on it.";
 constexpr const char* kPacks =
     "Small files are always stored together, and large ones in blocks, of which a diff stores "
@@ -1115,7 +1117,9 @@ Status Translation::RetentionArchive(const std::string&, ImportedLine& line) {
 
 Status Translation::ExpireAuto(const std::string&, ImportedLine& line) {
   ASSIGN_OR_RETURN(const bool yes, YesOrNo(*Find("expire-auto")->setting));
-  if (yes) {
+  if (IsElsewhere()) {
+    AddRemark(kOfOtherFile, line);
+  } else if (yes) {
     AddRemark(kAlways, line);
   } else {
     AddToDo(
@@ -1242,7 +1246,7 @@ bool Translation::IsPassedOver(const OldEntry& entry, ImportedLine& line) {
 Status Translation::TranslateInForce(const OldEntry& entry, ImportedLine& line) {
   const OldOption& option = *entry.option;
   if (IsElsewhere() && IsOfRepository(option) && option.name != std::string_view("repo-host")) {
-    AddRemark("Of the repository on another host, whose own file counts: see repo-host.", line);
+    AddRemark(kOfOtherFile, line);
     return Ok();
   }
   if (option.fate == Fate::kTranslated) {

@@ -346,6 +346,7 @@ TEST_F(ImportPgBackRestTest, NoPartOfALineThatMayHoldASecretIsPrinted) {
       "repo1-storage-host=https://user:hunter2/x@host",
       "repo1-s3-endpoint=user:hunter2@host",
       "pg1-database=dbname=x password = hunter2",
+      "repo1-sftp-private-key-file=hunter2",
       // The '=' was forgotten, or the secret was broken into two lines.
       "repo1-cipher-pass hunter2==",
       "repo1-cipher-passhunter2=x",
@@ -531,7 +532,7 @@ TEST_F(ImportPgBackRestTest, WithoutExpireAutoNothingIsRemoved) {
 TEST_F(ImportPgBackRestTest, NothingIsSaidOfARepositoryOnAnotherHost) {
   const std::string text =
       "[global]\nrepo1-host=backup\nrepo1-cipher-type=none\nrepo1-retention-full=2\n"
-      "repo1-path=relative\nlog-level-console=info\n[s]\npg1-path=/d\n";
+      "repo1-path=relative\nexpire-auto=n\nlog-level-console=info\n[s]\npg1-path=/d\n";
   const auto conf = Import(text);
   ASSERT_TRUE(conf.has_value()) << conf.error().message;
   const SettingValues values = Read(*conf);

@@ -374,6 +374,8 @@ TEST_F(ImportWalGTest, NoPartOfALineThatMayHoldASecretIsPrinted) {
       "OS_AUTH_URL=https://user:hunter2@host/v3",
       "PGDATABASE='dbname=a password=hunter2'",
       "WALG_S3_PREFIX=s3://user:hunter2@bucket/x",
+      "WALG_LIBSODIUM_KEY_PATH=hunter2",  // the key in place of its file
+      "WALG_PGP_KEY_PATH=hunter2",
       "WALG_LIBSODIUM_KEYhunter2=x",
       "hunter2=x",
   };
