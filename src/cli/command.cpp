@@ -94,6 +94,16 @@ Result<Config> LoadSettings(const GlobalOptions& options) {
   return options.mirror ? LoadMirrorConfig(options.config_file) : LoadConfig(options.config_file);
 }
 
+void WarnOfSuspendedVersions(const GlobalOptions& options, const Config& config) {
+  if (options.as_of && config.kind == RepositoryKind::kS3 &&
+      IsVersioningSuspended(config, options.environment)) {
+    PrintWarning("versioning of the bucket is suspended",
+                 "What was overwritten or deleted while it was suspended may be missing, and an "
+                 "older version may be shown in its place. Run \"vezactl verify --full\" with the "
+                 "same --as-of.");
+  }
+}
+
 Result<std::shared_ptr<Store>> Connect(const GlobalOptions& options, const Config& config,
                                        const RetryPolicy& policy) {
   ASSIGN_OR_RETURN(const Config own, AtTime(options, config));

@@ -81,6 +81,10 @@ int DefaultExitCode(const Error& error);
 // that only read.
 Result<Config> LoadSettings(const GlobalOptions& options);
 
+// With options.as_of, warns when versioning of the bucket is suspended. One request, without
+// retries.
+void WarnOfSuspendedVersions(const GlobalOptions& options, const Config& config);
+
 // Connects to the store that the configuration names, or to its past (options.as_of). Reports
 // retries on standard error, at most one per second, unless options.quiet.
 Result<std::shared_ptr<Store>> Connect(const GlobalOptions& options, const Config& config,

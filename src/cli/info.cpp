@@ -559,6 +559,7 @@ Result<int> RunInfo(const GlobalOptions& options, const InfoArguments& arguments
         .WithHint("Without --all, everything that \"vezactl info\" shows is verified.");
   }
   ASSIGN_OR_RETURN(const Config config, LoadSettings(options));
+  WarnOfSuspendedVersions(options, config);
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
   ASSIGN_OR_RETURN(RepositoryInfo info, Collect(*repository, options.json));
   info.as_of = options.as_of;

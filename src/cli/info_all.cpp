@@ -250,6 +250,7 @@ std::size_t LongestOf(const std::vector<std::string>& names) {
 
 Result<int> RunInfoOfAll(const GlobalOptions& options, bool verify) {
   ASSIGN_OR_RETURN(const Config config, LoadSettings(options));
+  WarnOfSuspendedVersions(options, config);
   ASSIGN_OR_RETURN(const ClusterRoot root, ConnectRoot(options, config, {}));
   ASSIGN_OR_RETURN(const ClusterRoot::Directories directories, root.List());
   const std::vector<std::string>& names = directories.names;

@@ -317,6 +317,7 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
   if (is_root) {
     WarnUnlessServerCanFetch(options);
   }
+  WarnOfSuspendedVersions(options, config);
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
                    OpenRepository(options, config, RestoreRetries(config)));
   ASSIGN_OR_RETURN(const Identity identity, repository->IdentityOf(restore.system_identifier));

@@ -171,6 +171,7 @@ Result<int> RunTimeline(const GlobalOptions& options, const TimelineArguments& a
   ASSIGN_OR_RETURN(const std::chrono::minutes bucket, ParseBucket(arguments.bucket));
   ASSIGN_OR_RETURN(const std::optional<std::uint64_t> system, ParseSystemId(arguments.system_id));
   ASSIGN_OR_RETURN(const Config config, LoadSettings(options));
+  WarnOfSuspendedVersions(options, config);
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
   ASSIGN_OR_RETURN(const Identity identity, repository->IdentityOf(system));
   ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*repository));

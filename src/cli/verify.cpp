@@ -99,6 +99,7 @@ std::string ToText(const VerifyReport& report, bool full, std::chrono::milliseco
 Result<int> RunVerify(GlobalOptions options, const VerifyArguments& arguments) {
   options.mirror = options.mirror || arguments.mirror;
   ASSIGN_OR_RETURN(const Config config, LoadSettings(options));
+  WarnOfSuspendedVersions(options, config);
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
                    OpenRepository(options, config, RestoreRetries(config)));
   VerifyOptions verify;

@@ -162,6 +162,18 @@ $short->wait_for_log(qr/error: WAL segment "$last", which was there when the res
 unlike(slurp_file($short->logfile), qr/archive recovery complete/, 'recovery does not end before a segment that has gone');
 $short->discard;
 
+# --- versioning that is suspended ------------------------------------------------------------------
+
+become();
+configure_bucket('versioning', 'VersioningConfiguration', '<Status>Suspended</Status>');
+become(policy_of_document('Reader of the past'));
+$node->change_conf(s3_access_key => $ENV{VEZA_TEST_S3_ACCESS_KEY}, s3_secret_key => $ENV{VEZA_TEST_S3_SECRET_KEY},
+	s3_session_token => $ENV{VEZA_TEST_S3_SESSION_TOKEN});
+($exit, $out, $err) = $node->vezactl('--as-of', $then, 'info');
+is($exit, 0, 'a bucket whose versioning is suspended') or diag($err);
+like($out, qr/\Q$first\E/, 'shows its past');
+like($err, qr/warning: versioning of the bucket is suspended.*HINT: .*verify --full/s, 'with a warning');
+
 # --- what is refused ------------------------------------------------------------------------------
 
 $node->vezactl_fails([ '--as-of', $then, 'expire' ], 2,

@@ -37,11 +37,18 @@ const char* SpaceIsFreeName(SpaceIsFree when) {
 }
 
 FreedSpace JudgeFreedSpace(const Config& config, const std::optional<BucketRules>& bucket) {
-  if (!bucket || bucket->keeps_versions == false) {
+  if (!bucket || bucket->versioning == Versioning::kNever) {
     return {.when = SpaceIsFree::kAtOnce};
   }
-  if (!bucket->keeps_versions || !bucket->rules) {
+  if (!bucket->versioning || !bucket->rules) {
     return {.when = SpaceIsFree::kUnknown, .detail = bucket->unknown};
+  }
+  if (bucket->versioning == Versioning::kSuspended) {
+    // Which versions have an id of their own, nobody has looked.
+    return {.when = SpaceIsFree::kUnknown,
+            .detail =
+                "versioning of the bucket is suspended, so what was stored since then is free "
+                "at once, and what was stored before stays as old versions"};
   }
   const std::string prefix = config.s3.prefix.empty() ? "" : config.s3.prefix + "/";
   if (const LifecycleRule* const rule =

@@ -180,10 +180,10 @@ void JudgeBucket(const Config& config, const BucketRules& bucket, Findings& find
                     "Retention removes what is not kept.");
     }
   }
-  if (!bucket.keeps_versions) {
+  if (!bucket.versioning) {
     return;
   }
-  if (!*bucket.keeps_versions) {
+  if (bucket.versioning == Versioning::kNever) {
     findings.Note("the bucket keeps no old versions: what is deleted is gone");
   } else if (bucket.rules &&
              FindRemovingOldVersions(*bucket.rules, prefix, config.s3.objects.tags) == nullptr) {
@@ -191,6 +191,8 @@ void JudgeBucket(const Config& config, const BucketRules& bucket, Findings& find
         "the bucket keeps old versions, and no lifecycle rule ever removes them: objects that "
         "retention deletes still take space",
         MissingRuleHint(config));
+  } else if (bucket.versioning == Versioning::kSuspended) {
+    findings.Note("versioning of the bucket is suspended: what is deleted now is gone");
   } else {
     findings.Note("the bucket keeps old versions");
   }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/repository/names.h"
+#include "core/s3/s3_bucket.h"
 #include "core/s3/s3_past_store.h"
 #include "core/s3/s3_store.h"
 #include "core/storage/conditional_writes.h"
@@ -57,6 +58,11 @@ Result<bool> HasEverHeld(const Config& config, const Environment& environment,
   S3Options options = config.s3;
   options.as_of = TimePoint();  // the versions of all times are looked at
   return HasEverHeld(std::move(options), environment, name);
+}
+
+bool IsVersioningSuspended(const Config& config, const Environment& environment) {
+  const Result<Versioning> versioning = ReadVersioning(config.s3, environment);
+  return versioning && *versioning == Versioning::kSuspended;
 }
 
 std::string ServiceOf(const Config& config) {

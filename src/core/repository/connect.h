@@ -26,6 +26,11 @@ Result<std::shared_ptr<Store>> ConnectStore(const Config& config, const Environm
 Result<bool> HasEverHeld(const Config& config, const Environment& environment,
                          std::string_view name);
 
+// Whether versioning of the configured bucket is suspended, so that --as-of may show an older
+// version of an object than the one of that time, or none. False also when the bucket does not
+// tell. One request, without retries.
+bool IsVersioningSuspended(const Config& config, const Environment& environment);
+
 // The endpoint and region of a repository on S3. Store::location() does not contain them, and the
 // same bucket name at another endpoint is another place. Empty for a directory.
 std::string ServiceOf(const Config& config);

@@ -87,7 +87,7 @@ std::optional<std::vector<LifecycleRule>> ParseLifecycle(std::string_view xml) {
   return rules;
 }
 
-std::optional<bool> ParseVersioning(std::string_view xml) {
+std::optional<Versioning> ParseVersioning(std::string_view xml) {
   pugi::xml_document document;
   if (!ParseXml(xml, limits::kBucketConfiguration, document)) {
     return std::nullopt;
@@ -96,8 +96,30 @@ std::optional<bool> ParseVersioning(std::string_view xml) {
   if (!root) {
     return std::nullopt;
   }
-  // Suspended versioning also keeps the versions that exist.
-  return *root.child_value("Status") != '\0';
+  const std::string_view status = root.child_value("Status");
+  if (status.empty()) {
+    return Versioning::kNever;
+  }
+  return status == "Enabled" ? Versioning::kEnabled : Versioning::kSuspended;
+}
+
+Result<Versioning> ReadVersioning(S3Client& client, const S3Options& options,
+                                  const Environment& environment) {
+  ASSIGN_OR_RETURN(const std::string document, Ask(client, options, environment, "versioning", ""));
+  const std::optional<Versioning> found = ParseVersioning(document);
+  if (!found) {
+    return MakeError(ErrorCode::kUnavailable,
+                     "the response about versioning of bucket \"{}\" is not a document of S3",
+                     options.bucket)
+        .WithHint("Check that veza_backup.s3_endpoint names an S3 server.");
+  }
+  return *found;
+}
+
+Result<Versioning> ReadVersioning(const S3Options& options, const Environment& environment) {
+  ASSIGN_OR_RETURN(S3Address address, MakeS3Address(options));
+  S3Client client(options, std::move(address), environment);
+  return ReadVersioning(client, options, environment);
 }
 
 Result<std::optional<DefaultRetention>> ParseObjectLock(std::string_view xml) {
@@ -134,9 +156,9 @@ BucketRules ReadBucketRules(const S3Options& options, const Environment& environ
     return found;
   }
   S3Client client(options, std::move(*address), environment);
-  const Result<std::string> versioning = Ask(client, options, environment, "versioning", "");
+  const Result<Versioning> versioning = ReadVersioning(client, options, environment);
   if (versioning) {
-    found.keeps_versions = ParseVersioning(*versioning);
+    found.versioning = *versioning;
   }
   const Result<std::string> lifecycle =
       Ask(client, options, environment, "lifecycle", "NoSuchLifecycleConfiguration");
@@ -144,9 +166,8 @@ BucketRules ReadBucketRules(const S3Options& options, const Environment& environ
     found.rules = lifecycle->empty() ? std::vector<LifecycleRule>() : ParseLifecycle(*lifecycle);
   }
   found.retention = ReadDefaultRetention(client, options, environment).value_or(std::nullopt);
-  if (!found.keeps_versions) {
-    found.unknown = versioning ? "the response about versioning is not a document of S3"
-                               : versioning.error().message;
+  if (!versioning) {
+    found.unknown = versioning.error().message;
   } else if (!found.rules) {
     found.unknown = lifecycle ? "the response about lifecycle rules is not a document of S3"
                               : lifecycle.error().message;

@@ -32,9 +32,13 @@ struct DefaultRetention {
   int days = 0;
 };
 
+// Whether the bucket keeps what is overwritten or deleted. Suspended: it keeps the old versions
+// from before, and no more of what is stored since.
+enum class Versioning { kNever, kEnabled, kSuspended };
+
 struct BucketRules {
   // The first two are set when the server has told; otherwise `unknown` has the reason.
-  std::optional<bool> keeps_versions;
+  std::optional<Versioning> versioning;
   std::optional<std::vector<LifecycleRule>> rules;  // only enabled rules
   std::string unknown;
   // Empty also when it could not be found out.
@@ -48,9 +52,14 @@ BucketRules ReadBucketRules(const S3Options& options, const Environment& environ
 // Returns the enabled rules of a LifecycleConfiguration document. Nothing when the text is not one.
 std::optional<std::vector<LifecycleRule>> ParseLifecycle(std::string_view xml);
 
-// Returns whether a VersioningConfiguration document says that old versions are kept. Nothing when
-// the text is not one.
-std::optional<bool> ParseVersioning(std::string_view xml);
+// What a VersioningConfiguration document says. Nothing when the text is not one.
+std::optional<Versioning> ParseVersioning(std::string_view xml);
+
+// Asks the bucket, by one request. kUnavailable when the response is no such document.
+Result<Versioning> ReadVersioning(S3Client& client, const S3Options& options,
+                                  const Environment& environment);
+// The same, with a client of its own.
+Result<Versioning> ReadVersioning(const S3Options& options, const Environment& environment);
 
 // What an ObjectLockConfiguration document says: nothing without a default retention. kUnsupported
 // when the text is not one.

@@ -314,21 +314,11 @@ class S3PastStore final : public S3StoreBase {
   // Without versions, an object that was overwritten would seem never to have been there, and the
   // answer would be wrong rather than missing. So this must be known for certain.
   Status RequireVersioning() {
-    S3Call call{"GET", ""};
-    call.query.emplace_back("versioning", "");
-    call.body_limit = limits::kBucketConfiguration;
-    const std::string what =
-        fmt::format("could not find out whether bucket \"{}\" keeps versions", options().bucket);
-    ASSIGN_OR_RETURN(const S3Response response, client().Send(call, what));
-    if (response.status != 200) {
-      return WithRights(BucketError(response, what));
+    const Result<Versioning> versioning = ReadVersioning(client(), options(), environment());
+    if (!versioning) {
+      return WithRights(versioning.error());
     }
-    const std::optional<bool> keeps = ParseVersioning(response.body);
-    if (!keeps) {
-      return MakeError(ErrorCode::kUnavailable, "{}: the response is not a document of S3", what)
-          .WithHint("Check that veza_backup.s3_endpoint names an S3 server.");
-    }
-    if (!*keeps) {
+    if (*versioning == Versioning::kNever) {
       return MakeError(ErrorCode::kUnsupported,
                        "bucket \"{}\" has no versioning, so nobody knows what was there at {}",
                        options().bucket, FormatUtc(time_))

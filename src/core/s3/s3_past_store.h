@@ -3,10 +3,11 @@
 // "ListObjectVersions" of the S3 documentation.
 //
 // - Times are the store's, in whole seconds: some servers tell no fractions. So the time means the
-//   end of its second, and it must have passed, so that the answer can no longer change.
+//   end of its second, and it must have passed, so that nothing can be added to the answer.
 // - Of two versions of one second, that one counts which S3 lists first: it was stored later.
 // - The view changes only when versions are removed for good, by a lifecycle rule or by somebody
-//   who may do that.
+//   who may do that. While versioning is suspended, whoever may write may do that: a version with
+//   the id "null" replaces the one before. An older version of the object then counts, or none.
 // - Whatever writes or deletes is kUnsupported.
 // - Now() is that time.
 //

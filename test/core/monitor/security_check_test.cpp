@@ -22,7 +22,7 @@ class SecurityCheckTest : public testing::Test {
     config_.cipher = Cipher::kAes256Gcm;
     config_.s3.endpoint = "https://s3.example.com";
     config_.s3.prefix = "production/main";
-    bucket_.keeps_versions = true;
+    bucket_.versioning = Versioning::kEnabled;
     bucket_.rules = {{.id = "old versions", .expires_noncurrent = true}};
   }
 
@@ -177,12 +177,14 @@ TEST_F(SecurityCheckTest, WarnsOfOldVersionsThatAreNeverRemoved) {
   ExpectNoAdvice("the bucket keeps old versions");
   bucket_.retention = {.mode = "COMPLIANCE", .days = 7};
   ExpectNoAdvice("it locks each object for 7 days (COMPLIANCE)");
-  bucket_.keeps_versions = false;
+  bucket_.versioning = Versioning::kSuspended;
+  ExpectNoAdvice("versioning of the bucket is suspended: what is deleted now is gone");
+  bucket_.versioning = Versioning::kNever;
   ExpectNoAdvice("the bucket keeps no old versions");
 }
 
 TEST_F(SecurityCheckTest, ReportsWhatIsUnknown) {
-  bucket_ = {.keeps_versions = {}, .rules = {}, .unknown = "server answered 403 AccessDenied"};
+  bucket_ = {.versioning = {}, .rules = {}, .unknown = "server answered 403 AccessDenied"};
   ExpectNoAdvice("are unknown (server answered 403 AccessDenied)");
 }
 
@@ -195,10 +197,13 @@ TEST_F(SecurityCheckTest, ADirectoryHasNoBucket) {
 }
 
 TEST(BucketRules, AreRead) {
-  EXPECT_EQ(ParseVersioning("<VersioningConfiguration/>"), false);
+  EXPECT_EQ(ParseVersioning("<VersioningConfiguration/>"), Versioning::kNever);
   EXPECT_EQ(ParseVersioning("<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/\">"
                             "<Status>Enabled</Status></VersioningConfiguration>"),
-            true);
+            Versioning::kEnabled);
+  EXPECT_EQ(ParseVersioning("<VersioningConfiguration><Status>Suspended</Status>"
+                            "</VersioningConfiguration>"),
+            Versioning::kSuspended);
   EXPECT_EQ(ParseVersioning("<html/>"), std::nullopt);
   EXPECT_EQ(ParseVersioning("not XML"), std::nullopt);
 
@@ -259,9 +264,13 @@ TEST(FreedSpace, DependsOnTheBucket) {
   config.kind = RepositoryKind::kS3;
   config.s3.prefix = "production/main";
   EXPECT_EQ(JudgeFreedSpace(config, std::nullopt).when, SpaceIsFree::kAtOnce);
-  BucketRules bucket{.keeps_versions = false, .rules = std::vector<LifecycleRule>()};
+  BucketRules bucket{.versioning = Versioning::kNever, .rules = std::vector<LifecycleRule>()};
   EXPECT_EQ(JudgeFreedSpace(config, bucket).when, SpaceIsFree::kAtOnce);
-  bucket.keeps_versions = true;
+  bucket.versioning = Versioning::kSuspended;
+  const FreedSpace suspended = JudgeFreedSpace(config, bucket);
+  EXPECT_EQ(suspended.when, SpaceIsFree::kUnknown);
+  EXPECT_THAT(suspended.detail, HasSubstr("versioning of the bucket is suspended"));
+  bucket.versioning = Versioning::kEnabled;
   const FreedSpace never = JudgeFreedSpace(config, bucket);
   EXPECT_EQ(never.when, SpaceIsFree::kNever);
   EXPECT_THAT(never.hint, HasSubstr(R"("Filter":{"Prefix":"production/main/"})"));
@@ -273,7 +282,7 @@ TEST(FreedSpace, DependsOnTheBucket) {
   const FreedSpace later = JudgeFreedSpace(config, bucket);
   EXPECT_EQ(later.when, SpaceIsFree::kLater);
   EXPECT_THAT(later.detail, HasSubstr("but not before they are 10 days old (GOVERNANCE lock)"));
-  bucket = {.keeps_versions = {}, .rules = {}, .unknown = "server answered 403 AccessDenied"};
+  bucket = {.versioning = {}, .rules = {}, .unknown = "server answered 403 AccessDenied"};
   EXPECT_EQ(JudgeFreedSpace(config, bucket).when, SpaceIsFree::kUnknown);
 }
 
