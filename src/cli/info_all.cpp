@@ -76,6 +76,20 @@ class Printer {
   virtual void End(const Tally& tally, bool complete) = 0;
 };
 
+// A directory may have a very long name, which a store shows and no cluster can have.
+std::string ShortName(const std::string& name) {
+  constexpr std::size_t kLongest = 100;
+  return Shorten(name, kLongest);
+}
+
+std::string NamesOf(const std::vector<std::string>& names) {
+  Json list = Json::Array();
+  for (const std::string& name : names) {
+    list.push_back(ShortName(name));
+  }
+  return list.Print();
+}
+
 class JsonPrinter final : public Printer {
  public:
   void Begin(const std::string& location, bool verified) override {
@@ -87,9 +101,12 @@ class JsonPrinter final : public Printer {
     is_first_ = false;
   }
   void End(const Tally& tally, bool complete) override {
-    PrintText(fmt::format(
-        "\n],\n\"other_directories\": {},\n\"misnamed_directories\": {},\n\"complete\": {}\n}}\n",
-        tally.others, tally.misnamed, complete));
+    PrintText(
+        fmt::format("\n],\n\"other_directories\": {},\n\"first_other_directories\": {},\n"
+                    "\"misnamed_directories\": {},\n\"first_misnamed_directories\": {},\n"
+                    "\"complete\": {}\n}}\n",
+                    tally.others, NamesOf(tally.first_others), tally.misnamed,
+                    NamesOf(tally.first_misnamed), complete));
   }
 
  private:
@@ -154,7 +171,7 @@ class TextPrinter final : public Printer {
     }
     for (const std::string& name : tally.first_misnamed) {
       text += fmt::format("not looked at, because no cluster can have this name: \"{}\"\n",
-                          Printable(Shorten(name, kLongestMisnamed)));
+                          Printable(ShortName(name)));
     }
     if (tally.misnamed > tally.first_misnamed.size()) {
       text += fmt::format("not looked at: {} more\n", tally.misnamed - tally.first_misnamed.size());
@@ -163,7 +180,6 @@ class TextPrinter final : public Printer {
   }
 
  private:
-  static constexpr std::size_t kLongestMisnamed = 100;
   static constexpr std::size_t kLongestLabel = 33;
   static constexpr std::size_t kTime = 20;
   static constexpr std::size_t kSize = 7;

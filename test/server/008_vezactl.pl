@@ -119,6 +119,8 @@ is(join(' ', map { $_->{cluster} } @{ $all->{clusters} }), 'lost main', 'info --
 is("$all->{verified} $all->{complete} $all->{other_directories}", '0 1 1',
 	'it says that nothing was verified, and counts what is no cluster');
 is($all->{misnamed_directories}, 1, 'and what nobody has looked at');
+is_deeply($all->{first_other_directories}, ['elsewhere'], 'by name');
+like($all->{first_misnamed_directories}[0], qr/^x{50,}/, 'likewise');
 my ($lost, $main) = @{ $all->{clusters} };
 is("$main->{newest_backup}{label} $main->{backups} $main->{system_identifier}",
 	"$label 1 $system_id", 'the newest backup is told without the key');
