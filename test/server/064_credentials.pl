@@ -195,6 +195,10 @@ $node->safe_psql('postgres', 'SELECT pg_switch_wal()');
 $node->wait_for_log(qr/could not open secret file "\S+s3_secret_key_file"/, $position);
 like($node->safe_psql('postgres', 'SELECT detail FROM veza_backup_check() WHERE NOT passed'),
 	qr/could not open secret file/, 'the check says that the file is away');
+chmod 0644, $node->basedir . '/s3_access_key_file' or die "chmod: $!";
+my $later = -s $node->logfile;
+$node->wait_for_log(qr/WARNING:  secret file "\S+s3_access_key_file" has group or world access/, $later);
+chmod 0600, $node->basedir . '/s3_access_key_file' or die "chmod: $!";
 rename $node->basedir . '/aside', $node->basedir . '/s3_secret_key_file' or die "rename: $!";
 $node->wait_for_archived($segment);
 pass('archiving goes on when the file is there, without a reload');

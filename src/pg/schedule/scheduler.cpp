@@ -11,6 +11,7 @@
 // the process with exit code 1, and the postmaster restarts it after a few seconds.
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "core/monitor/security_check.h"
@@ -122,7 +123,8 @@ std::uint64_t followed_settings = 0;
 // A file with keys for S3 was away. It may come without a reload, so it is looked for again.
 bool keys_are_away = false;
 
-// Returns false when the settings cannot be used; `report` says why, once for each reload.
+// Returns false when the settings cannot be used; `report` says why, once for each reload, and
+// again when it is for another reason.
 bool FollowSettings(ErrorReport* report) {
   const bool is_known = followed_settings == SettingsGeneration();
   if (is_known && !keys_are_away) {
@@ -152,7 +154,14 @@ bool FollowSettings(ErrorReport* report) {
     return Ok();
   });
   keys_are_away = !status && status.error().code == ErrorCode::kCredentials;
-  return !Failed(status, report) || (keys_are_away && is_known);
+  if (!Failed(status, report)) {
+    return true;
+  }
+  // A file that came may still be of no use.
+  static ErrorReport told;
+  const bool is_told = is_known && std::strcmp(told.message, report->message) == 0;
+  told = *report;
+  return is_told;
 }
 
 // --- Steps ---------------------------------------------------------------------------------------
