@@ -21,9 +21,11 @@ namespace veza {
 Status ResolveCredentials(const SettingsInForce& settings, const EnvLookup& environment,
                           S3Options& options);
 
-// A token that the environment gives is sent to a service. These are the settings that lead it
-// there: whoever can write them can have it sent elsewhere. Empty when ResolveCredentials(), for
-// the same settings, takes no token from the environment.
+// A token that the environment gives for web-identity or container is sent to a service, and
+// whoever has it gets credentials. These are the settings that lead it there: whoever can write
+// them can have it sent elsewhere. Empty when ResolveCredentials(), for the same settings, takes no
+// such token from the environment. AWS_SESSION_TOKEN is none: it goes to s3_endpoint, but nobody
+// can use it without the secret key, which is never sent.
 std::vector<std::string_view> SettingsThatLeadAToken(const SettingsInForce& settings,
                                                      const EnvLookup& environment);
 
