@@ -42,6 +42,7 @@ constexpr SegmentNumber kFirst = 1000;
 constexpr std::size_t kStored = 64;  // of what stands for a WAL object
 constexpr std::uint32_t kRelations = 20;
 constexpr int kBlocksOfTransaction = 4;
+constexpr std::uint64_t kMostDays = 10'000;  // whose microseconds are a number
 
 struct Plan {
   std::string directory;
@@ -317,7 +318,7 @@ bool ParsePlan(std::span<char*> arguments, Plan& plan) {
       ParseNumber(arguments[2], plan.days) && ParseNumber(arguments[3], plan.segments) &&
       ParseNumber(arguments[4], plan.commits) && ParseNumber(arguments[5], plan.backups);
   plan.begin = std::chrono::floor<std::chrono::seconds>(SystemClock().Now()) - plan.length();
-  return is_plan && plan.segments > 1;
+  return is_plan && plan.days <= kMostDays && plan.segments > 1;
 }
 
 }  // namespace
@@ -329,7 +330,7 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "usage: {} DIRECTORY DAYS SEGMENTS COMMITS BACKUPS\n", argv[0]);
     return 2;
   }
-  if (const veza::Status made = veza::Run(plan); !made) {
+  if (const veza::Status made = veza::CatchExceptions([&] { return veza::Run(plan); }); !made) {
     fmt::print(stderr, "error: {}\n", made.error().message);
     return 1;
   }
