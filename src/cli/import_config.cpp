@@ -164,9 +164,9 @@ Subcommand AddImportConfig(Command parent) {
       "Print the veza_backup.conf that means what the configuration of pgBackRest or WAL-G means");
   command
       .Add("FILE", arguments->file,
-           "Its configuration file. Default for pgBackRest: /etc/pgbackrest/pgbackrest.conf, or "
-           "/etc/pgbackrest.conf; variables PGBACKREST_... of the environment count, too. "
-           "Default for WAL-G: the environment")
+           "Its configuration file. Default for pgBackRest: what PGBACKREST_CONFIG says, "
+           "/etc/pgbackrest/pgbackrest.conf, or /etc/pgbackrest.conf; variables PGBACKREST_... of "
+           "the environment count, too. Default for WAL-G: the environment")
       .TypeName("FILE");
   Option wal_g = command.AddFlag("--wal-g", arguments->wal_g,
                                  "Read settings of WAL-G. FILE has lines KEY=VALUE, or JSON");
@@ -185,9 +185,10 @@ Subcommand AddImportConfig(Command parent) {
       .TypeName("N")
       .Excludes(wal_g);
   command
-      .Add("--secrets-dir", arguments->secrets_directory,
-           "Write each secret into a new file in this directory, with mode 0600. Without it, "
-           "secrets are not copied. They are never printed")
+      .Add(
+          "--secrets-dir", arguments->secrets_directory,
+          "Write each secret into a new file in this directory, with mode 0600; nobody else may be "
+          "able to write there. Without it, secrets are not copied. They are never printed")
       .TypeName("DIR");
   command.SetFooter(
       "Exit codes: 0 all of it has a counterpart; 1 lines marked \"TO DO\" need a decision; 2 the\n"

@@ -861,7 +861,7 @@ Status Translation::Key(const std::string& value, ImportedLine& line) {
     return Ok();
   }
   // What changes together has to be in files together.
-  if (Value("repo-s3-token")) {
+  if (Find("repo-s3-token") != nullptr) {
     conf_.AddSecret("s3_access_key", value, options_, line);
   } else {
     Set(line, "s3_access_key", value);
@@ -1296,7 +1296,7 @@ Status Translation::AddDefaultsOfRepository() {
   const bool has_keys = Value("repo-s3-key-type").value_or("shared") == "shared";
   for (const char* const option : {"repo-s3-region", "repo-s3-key", "repo-s3-key-secret"}) {
     const bool is_needed = has_keys || option == std::string_view("repo-s3-region");
-    if (IsS3() && is_needed && !Value(option)) {
+    if (IsS3() && is_needed && Find(option) == nullptr) {
       conf_.Add({.origin = NotSet(option),
                  .to_do = fmt::format("{} is not set, and pgBackRest requires it. Look into the "
                                       "environment of its commands.",
