@@ -19,6 +19,8 @@ namespace {
 
 // The most that DeleteObjects takes.
 constexpr std::size_t kNamesPerDelete = 1000;
+// How long a bucket that has not said how it locks objects is not asked again.
+constexpr std::chrono::minutes kPauseOfLockMode{1};
 
 class S3Store final : public S3StoreBase {
  public:
@@ -147,16 +149,23 @@ class S3Store final : public S3StoreBase {
   }
 
   // How the bucket locks objects by itself; empty if it does not, or if nobody says so. Asked once.
+  // After a failure it is asked again, but only after a pause: the question comes before each
+  // renewal of a lock, which must not be late.
   std::string LockMode() {
     {
       const std::lock_guard lock(lock_mutex_);
       if (lock_mode_) {
         return *lock_mode_;
       }
+      if (environment().clock->Steady() < ask_again_) {
+        return {};
+      }
     }
     const auto retention = ReadDefaultRetention(client(), options(), environment());
     if (!retention &&
         (retention.error().retryable || retention.error().code == ErrorCode::kCancelled)) {
+      const std::lock_guard lock(lock_mutex_);
+      ask_again_ = environment().clock->Steady() + kPauseOfLockMode;
       return {};
     }
     std::string mode = retention && *retention ? (*retention)->mode : "";
@@ -274,7 +283,8 @@ class S3Store final : public S3StoreBase {
     return keys;
   }
 
-  std::mutex lock_mutex_;  // guards lock_mode_
+  std::mutex lock_mutex_;  // guards these two
+  SteadyTime ask_again_{};
   std::optional<std::string> lock_mode_;
   std::atomic<bool> deletes_singly_ = false;  // the server refuses DeleteObjects
 };
