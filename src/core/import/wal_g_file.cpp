@@ -54,7 +54,8 @@ Result<std::string_view> ParseValue(std::string_view value, const std::string& s
                          (value.front() == '"' || value.front() == '\'');
   const std::string_view plain = is_quoted ? value.substr(1, value.size() - 2) : value;
   if (plain.find_first_of(NotPlainIn(is_quoted ? value.front() : '\0')) != std::string_view::npos ||
-      (!is_quoted && (value.starts_with('~') || value.starts_with('#')))) {
+      (!is_quoted && (value.starts_with('~') || value.starts_with('#') ||
+                      value.find(":~") != std::string_view::npos))) {
     return MakeError(ErrorCode::kInvalidArgument,
                      "{}: a shell may read this value in another way than it stands there", source)
         .WithHint(
