@@ -160,6 +160,9 @@ Json ToJson(const BackupSummary& backup) {
       {"extensions", std::move(extensions)},
       {"settings", backup.settings},
   };
+  if (backup.duration) {
+    document["duration"] = *backup.duration;
+  }
   if (!backup.sources.empty()) {
     document["parent"] = ParentLabel(backup);
     Json needs = Json::Array();

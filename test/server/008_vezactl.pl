@@ -124,6 +124,7 @@ like($all->{first_misnamed_directories}[0], qr/^x{50,}/, 'likewise');
 my ($lost, $main) = @{ $all->{clusters} };
 is("$main->{newest_backup}{label} $main->{backups} $main->{system_identifier}",
 	"$label 1 $system_id", 'the newest backup is told without the key');
+cmp_ok($backup->{duration}, q{>=}, 1, q{the backup says how long it took, by the steady clock});
 is($main->{newest_backup}{size}, $backup->{size}, 'with its size');
 is($main->{window}{start_time}, $backup->{stop_time}, 'the window begins with the oldest backup');
 cmp_ok($main->{window}{end_time}, 'gt', $backup->{stop_time}, 'and ends with the newest WAL');

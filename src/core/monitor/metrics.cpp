@@ -133,11 +133,8 @@ void ListRepository(const RepositoryFacts& facts, Lister& list) {
                                           backup.stop_time > facts.lock.now + kClockTolerance;
                   return is_to_come ? 0 : UnixSeconds(backup.stop_time);
                 });
-  list.OfNewest(
-      "veza_backup_last_duration_seconds", "How long the newest backup took.", facts,
-      [](const BackupSummary& backup) {
-        return std::chrono::duration<double>(backup.stop_time - backup.start_time).count();
-      });
+  list.OfNewest("veza_backup_last_duration_seconds", "How long the newest backup took.", facts,
+                [](const BackupSummary& backup) { return DurationOf(backup).count(); });
   list.OfNewest("veza_backup_last_size_bytes", "Size of the cluster in the newest backup.", facts,
                 [](const BackupSummary& backup) { return Value(backup.size); });
   list.OfNewest("veza_backup_last_stored_bytes",

@@ -115,6 +115,7 @@ void Describe(Members& members, Summary& summary) {
   members.Value("stop_wal", summary.stop_wal);
   members.Value("start_time", summary.start_time);
   members.Value("stop_time", summary.stop_time);
+  members.Optional("duration", summary.duration);
   members.Value("wal_segment_size", summary.wal_segment_size);
   members.Value("block_size", summary.block_size);
   members.Value("data_checksum_version", summary.data_checksum_version);
@@ -174,6 +175,11 @@ class MemberWriter {
   void Optional(const char* name, const std::string& value) {
     if (!value.empty()) {
       Value(name, value);
+    }
+  }
+  void Optional(const char* name, const std::optional<std::uint64_t>& value) {
+    if (value) {
+      Value(name, *value);
     }
   }
   void Name(const char* name, const std::string& value) { object_[name] = ValidUtf8(value); }
@@ -256,6 +262,11 @@ class MemberReader {
   void Optional(const char* name, std::string& value) {
     if (fields_.Has(name)) {
       Value(name, value);
+    }
+  }
+  void Optional(const char* name, std::optional<std::uint64_t>& value) {
+    if (fields_.Has(name)) {
+      Value(name, value.emplace());
     }
   }
   void Name(const char* name, std::string& value) { Value(name, value); }
@@ -415,6 +426,13 @@ std::size_t MemoryOf(const BackupSummary& summary) {
   add_list(summary.notes.skipped, &SkippedItem::path, &SkippedItem::reason);
   add_list(summary.notes.links, &FollowedLink::path, &FollowedLink::target);
   return total;
+}
+
+std::chrono::duration<double> DurationOf(const BackupSummary& summary) {
+  using Seconds = std::chrono::duration<double>;
+  return summary.duration
+             ? Seconds(static_cast<double>(*summary.duration))
+             : std::max(Seconds(summary.stop_time - summary.start_time), Seconds::zero());
 }
 
 std::string BackupSummary::full_label() const {

@@ -2,6 +2,7 @@
 // section 5).
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -61,6 +62,8 @@ struct BackupSummary {
   std::string stop_wal;
   TimePoint start_time{};
   TimePoint stop_time{};
+  // From start to stop by the server's steady clock, in seconds, rounded up. Not in older backups.
+  std::optional<std::uint64_t> duration{};
   std::uint64_t wal_segment_size = 0;
   std::uint32_t block_size = 0;
   std::uint32_t data_checksum_version = 0;
@@ -108,6 +111,10 @@ struct BackupSummary {
   // are numbered from 1. At most sources.size().
   const std::string& LabelOf(std::uint32_t source) const;
 };
+
+// How long the backup took. If it does not say so, the difference of its times, which is wrong if
+// the clock was set meanwhile; but never negative.
+std::chrono::duration<double> DurationOf(const BackupSummary& summary);
 
 // The parts of each backup that a reader of many backups keeps.
 enum class SummaryParts {

@@ -175,6 +175,7 @@ Status ChooseLabelAndStart(BackupJob* job) {
   summary.start_time = job->environment.clock->Now();
   return Ok();
 }
+  job->started = job->environment.clock->Steady();
 
 // A backup replaces those of lesser kinds that are due, unless it is itself taken instead of one.
 Status SkipLesser(BackupJob* job) {

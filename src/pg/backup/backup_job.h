@@ -65,6 +65,7 @@ struct BackupJob {
   BackupProgress progress;
   BackupSummary summary;
   SteadyTime began;
+  SteadyTime started{};  // at the start_time of the summary
   std::unique_ptr<Repository> repository;
   std::unique_ptr<ClusterLock> lock;
   std::shared_ptr<const SecretScan> secrets;  // null when the backup is encrypted

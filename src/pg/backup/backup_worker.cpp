@@ -320,6 +320,9 @@ void NoteStop(BackupJob* job, const ServerBackup* backup) {
   BackupSummary& summary = job->summary;
   summary.stop_lsn = Lsn{BackupStopLsn(backup)};
   summary.stop_time = job->environment.clock->Now();
+  const auto took = job->environment.clock->Steady() - job->started;
+  summary.duration =
+      static_cast<std::uint64_t>(std::chrono::ceil<std::chrono::seconds>(took).count());
   summary.stop_wal =
       SegmentName(summary.timeline, SegmentBefore(summary.stop_lsn, summary.wal_segment_size),
                   summary.wal_segment_size);

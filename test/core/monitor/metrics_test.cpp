@@ -68,6 +68,8 @@ TEST(Metrics, OfTheRepository) {
   full.stored_size = 300;
   full.checksum_failures = 1;
   facts.newest = {{BackupType::kFull, full}};
+  facts.newest[BackupType::kIncr] = full;
+  facts.newest[BackupType::kIncr].duration = 77;  // the clock was set meanwhile
   facts.window.emplace();
   facts.window->start_time = kTestTime;
   facts.window->end_time = kTestTime + seconds(10);
@@ -86,6 +88,7 @@ TEST(Metrics, OfTheRepository) {
         "veza_backup_backups_unrestorable{cluster=\"a \\\"b\\\"\",type=\"diff\"} 2\n",
         "veza_backup_backups_unrestorable{cluster=\"a \\\"b\\\"\",type=\"full\"} 0\n",
         "veza_backup_last_duration_seconds{cluster=\"a \\\"b\\\"\",type=\"full\"} 60\n",
+        "veza_backup_last_duration_seconds{cluster=\"a \\\"b\\\"\",type=\"incr\"} 77\n",
         "veza_backup_last_size_bytes{cluster=\"a \\\"b\\\"\",type=\"full\"} 1000\n",
         "veza_backup_last_stored_bytes{cluster=\"a \\\"b\\\"\",type=\"full\"} 300\n",
         "veza_backup_last_checksum_failures{cluster=\"a \\\"b\\\"\",type=\"full\"} 1\n",

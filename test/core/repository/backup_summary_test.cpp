@@ -140,6 +140,7 @@ TEST_P(BackupSummaryTest, TheDocumentHasTheseMembers) {
   summary.sources = {{kLabel, Sha256Of(AsBytes("the full's"))}};
   summary.changes_by = "lsn";
   summary.changes_doubt = "a segment is missing";
+  summary.duration = 62;
   summary.key_wraps = {{"key/main", "{}"}};
   json document = OpenTheirs(SerializeSummary(summary, policy_).value(), policy_,
                              BackupDocumentName(summary.label))
@@ -158,6 +159,7 @@ TEST_P(BackupSummaryTest, TheDocumentHasTheseMembers) {
           {"start_lsn", "16/28"},
           {"stop_lsn", "FFFFFFFF/0"},
           {"start_wal", "FFFFFFFF0000001600000000"},
+          {"duration", 62},
           {"stop_wal", "FFFFFFFFFFFFFFFE000000FF"},
           {"start_time", FormatUtc(kTestTime)},
           {"stop_time", FormatUtc(summary.stop_time)},
@@ -207,6 +209,20 @@ TEST_P(BackupSummaryTest, TheDocumentHasTheseMembers) {
 }
 
 // A server encoding need not be UTF-8, and no name may make a backup fail.
+// The times are by a clock that may be set while a backup is made.
+TEST_P(BackupSummaryTest, TheDurationIsThatOfTheSteadyClockWhereItIsKnown) {
+  BackupSummary summary = FullSummary();
+  summary.stop_time = summary.start_time + std::chrono::seconds(5);
+  EXPECT_EQ(DurationOf(summary), std::chrono::seconds(5));
+  summary.stop_time = summary.start_time - std::chrono::hours(1);
+  EXPECT_EQ(DurationOf(summary), std::chrono::seconds(0));
+  summary.duration = 7;
+  const auto read =
+      ParseSummary(SerializeSummary(summary, policy_).value(), summary.label, policy_);
+  ASSERT_OK(read);
+  EXPECT_EQ(DurationOf(*read), std::chrono::seconds(7));
+}
+
 TEST_P(BackupSummaryTest, ANameThatIsNotUtf8IsMadeReadable) {
   BackupSummary summary = FullSummary();
   summary.databases[0].name = "caf\xe9";
