@@ -99,7 +99,7 @@ bool HasBadNews(const RepositoryInfo& info) {
                              }) ||
          std::ranges::any_of(info.systems, [](const SystemInfo& system) {
            return system.window_error || !system.window.unrestorable.empty() ||
-                  !system.missing_histories.empty();
+                  !system.window.uncertain.empty() || !system.missing_histories.empty();
          });
 }
 
@@ -231,6 +231,10 @@ Json ToJson(const SystemInfo& system) {
   for (const UnrestorableBackup& backup : system.window.unrestorable) {
     unrestorable.push_back({{"label", backup.label}, {"reason", backup.reason}});
   }
+  Json uncertain = Json::Array();
+  for (const UnrestorableBackup& backup : system.window.uncertain) {
+    uncertain.push_back({{"label", backup.label}, {"reason", backup.reason}});
+  }
   Json document = {
       {"system_identifier", std::to_string(identity.system_identifier)},
       {"postgres_version_num", identity.postgres_version_num},
@@ -245,6 +249,7 @@ Json ToJson(const SystemInfo& system) {
       {"missing_histories", system.missing_histories},
       {"recovery_window", std::move(window)},
       {"unrestorable", std::move(unrestorable)},
+      {"uncertain", std::move(uncertain)},
   };
   if (system.window_error) {
     document["recovery_window_error"] = ErrorToJson(*system.window_error);
@@ -465,6 +470,9 @@ std::string FormatWindow(const SystemInfo& system) {
   }
   for (const UnrestorableBackup& backup : system.window.unrestorable) {
     text += fmt::format("  {} cannot be restored: {}\n", backup.label, backup.reason);
+  }
+  for (const UnrestorableBackup& backup : system.window.uncertain) {
+    text += fmt::format("  {}: {}\n", backup.label, backup.reason);
   }
   return text;
 }

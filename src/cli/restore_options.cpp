@@ -132,6 +132,12 @@ void WarnOfDoubt(const RestorePlan& plan) {
                     "other one, name it with --backup.",
                     plan.backup.label));
   }
+  if (!plan.damage.empty()) {
+    PrintWarning(fmt::format("backup {}: {}", plan.backup.label, plan.damage),
+                 "The restore ends with an error at a damaged object. An older backup and its WAL "
+                 "may lead to the same target: name it with --backup. If the objects are good "
+                 "again, \"vezactl verify --full\" says so.");
+  }
   if (!plan.doubt.empty()) {
     PrintWarning(plan.doubt, SuspectDiff(plan.backup).empty()
                                  ? "The pages were damaged when the backup was made, and are "

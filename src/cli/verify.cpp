@@ -19,7 +19,28 @@ struct VerifyArguments {
   std::uint64_t max_rate = 0;
 };
 
-Json ToJson(const VerifyReport& report, bool full, std::chrono::milliseconds elapsed) {
+// Makes later backups and restores pass over what was found damaged. The verification stands when
+// that fails.
+RememberedDamage Remember(const Repository& repository, const VerifyReport& report) {
+  Result<RememberedDamage> remembered = RememberDamage(repository, report);
+  if (remembered) {
+    return std::move(*remembered);
+  }
+  const bool is_damaged = std::ranges::any_of(
+      report.backups, [](const VerifiedBackup& backup) { return backup.damaged.count > 0; });
+  PrintWarning(fmt::format("what was verified could not be written down below \"{}\": {}",
+                           kDamagePrefix, remembered.error().message),
+               is_damaged
+                   ? "Later backups do not know that they must not build on the damaged ones, and "
+                     "restores do not pass over them. Take a full backup, or verify again with "
+                     "credentials that may write and delete there."
+                   : "A backup that was known as damaged remains so. Verify again with credentials "
+                     "that may write and delete there.");
+  return {};
+}
+
+Json ToJson(const VerifyReport& report, const RememberedDamage& remembered, bool full,
+            std::chrono::milliseconds elapsed) {
   Json backups = Json::Array();
   for (const VerifiedBackup& backup : report.backups) {
     backups.push_back({{"label", backup.label},
@@ -42,6 +63,8 @@ Json ToJson(const VerifyReport& report, bool full, std::chrono::milliseconds ela
           {"problem_count", report.problem_count},
           {"orphans", report.orphans},
           {"orphan_count", report.orphan_count},
+          {"remembered", remembered.stored},
+          {"forgotten", remembered.removed},
           {"objects", report.objects},
           {"extents", report.extents},
           {"bytes_read", report.bytes_read},
@@ -65,7 +88,8 @@ std::string PlaceOf(const VerifyProblem& problem) {
                                                   : "WAL archive";
 }
 
-std::string ToText(const VerifyReport& report, bool full, std::chrono::milliseconds elapsed) {
+std::string ToText(const VerifyReport& report, const RememberedDamage& remembered, bool full,
+                   std::chrono::milliseconds elapsed) {
   std::string text;
   if (!report.backups.empty()) {
     Table table({{"backup"}, {"type"}, {"result"}});
@@ -87,6 +111,15 @@ std::string ToText(const VerifyReport& report, bool full, std::chrono::milliseco
       text += fmt::format("  {}\n", orphan);
     }
     text += MoreThan(report.orphan_count, report.orphans.size()) + "\n";
+  }
+  for (const std::string& label : remembered.stored) {
+    text += fmt::format(
+        "{} is known as damaged from now on: backups do not build on it, and a restore without "
+        "--backup passes over it\n",
+        label);
+  }
+  for (const std::string& label : remembered.removed) {
+    text += fmt::format("{} was known as damaged, and is good\n", label);
   }
   return text + fmt::format("{} {} backups, {} objects, {} extents: {} ({} read in {})\n",
                             full ? "verified every byte of" : "verified", report.backups.size(),
@@ -126,10 +159,14 @@ Result<int> RunVerify(GlobalOptions options, const VerifyArguments& arguments) {
   }
   const auto elapsed =
       std::chrono::duration_cast<std::chrono::milliseconds>(clock.Steady() - begin);
+  // The past and the mirror are only looked at.
+  const RememberedDamage remembered = verify.full && !options.as_of && !options.mirror
+                                          ? Remember(*repository, *report)
+                                          : RememberedDamage();
   if (options.json) {
-    PrintJson(ToJson(*report, verify.full, elapsed));
+    PrintJson(ToJson(*report, remembered, verify.full, elapsed));
   } else if (!options.quiet || !report->passed()) {
-    PrintText(ToText(*report, verify.full, elapsed));
+    PrintText(ToText(*report, remembered, verify.full, elapsed));
   }
   return report->passed() ? kDone : kBadAnswer;
 }

@@ -38,6 +38,8 @@ inline constexpr std::size_t kLock = kMiB;
 // Holds the error message of a drill. Nothing depends on it.
 inline constexpr std::size_t kDrillRecord = kMiB;
 inline constexpr std::size_t kGapRecord = 64 * kKiB;
+// Names a hundred objects: 10 KiB.
+inline constexpr std::size_t kDamageRecord = 64 * kKiB;
 inline constexpr std::size_t kLease = 16 * kKiB;
 inline constexpr std::size_t kFormatMark = 16 * kKiB;
 inline constexpr std::size_t kProbe = 4 * kKiB;
@@ -139,6 +141,9 @@ inline constexpr std::size_t kDrillRecords = 1000;
 // phases, which take ten times their stored size in memory; a drill has about six.
 inline constexpr std::uint64_t kDrillRecordsStored = 32 * kMiB;
 inline constexpr std::size_t kDrillPhases = 100;
+// Records of damage that one operation reads. Of a backup whose record is not read, and if there
+// are more names than kDirectories, of all backups, nobody knows whether it is damaged.
+inline constexpr std::size_t kDamageRecords = 1000;
 // One for each time that WAL was lost, or that wal_level was minimal, since the oldest backup.
 inline constexpr std::size_t kGapRecords = 10'000;
 // The indexes of WAL of one system: one each ten minutes for five years. A name takes 300 bytes.

@@ -928,6 +928,7 @@ NAMES = {
     "backup": r"backup/\d{8}-\d{6}F(_\d{8}-\d{6}[DI])?/backup\.json",
     "walindex": r"walindex/\d+/[0-9A-F]{8}/[0-9A-F]{24}-[0-9A-F]{24}-\d+-[0-9a-f]{16}",
     "format": r"format/2",
+    "damage": r"damage/\d{8}-\d{6}F(_\d{8}-\d{6}[DI])?",
     "probe": r"probe/.*",
 }
 
@@ -1004,6 +1005,10 @@ class Repository:
             if kind == "format":
                 require(name == f"format/{document.get('version')}", f"{name}: version")
             yield json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
+        elif kind == "damage":
+            document = open_document(raw, name, self.key)
+            self.check_damage(document, name)
+            yield json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
         elif kind == "key":
             # A wrap may be signed, by a name that does not change with the object's.
             ours = self.key and name.startswith(f"key/{self.key[0]}.")
@@ -1014,6 +1019,20 @@ class Repository:
             yield raw
         else:
             raise Damaged(f"{name}: no object of a repository has this name")
+
+    def check_damage(self, document, name):
+        """A record of damage is of a backup that is there, and names parts of it."""
+        label = name.split("/")[1]
+        backup_name = f"backup/{label}/backup.json"
+        backup = open_document(self.read(backup_name), backup_name, self.key)
+        digest = member(document, "manifest_sha256", str, name)
+        require(digest == backup.get("manifest_sha256"), f"{name}: is about another manifest")
+        objects = member(document, "objects", list, name)
+        require(1 <= len(objects) <= 100, f"{name}: {len(objects)} objects")
+        require(count_member(document, "count", name) >= len(objects), f"{name}: count")
+        for part in objects:
+            ours = isinstance(part, str) and part.startswith(f"backup/{label}/")
+            require(ours and kind_of(part) in ("pack", "manifest"), f"{name}: names {part}")
 
     def attributes(self, name):
         kind = KIND_PACK if kind_of(name) in ("pack", "walindex") else KIND_STREAM

@@ -169,6 +169,9 @@ RecoveryWindow PlanRecoveryWindow(std::span<const BackupSummary> backups, const 
     }
     if (reason.empty()) {
       restorable.push_back(&backup);
+      if (std::string doubt = WhyUncertain(backup, lost); !doubt.empty()) {
+        window.uncertain.push_back({backup.label, std::move(doubt)});
+      }
     } else {
       window.unrestorable.push_back({backup.label, std::move(reason)});
     }

@@ -69,10 +69,12 @@ bool IsAmong(std::span<const UnrestorableBackup> unrestorable, std::string_view 
 struct RecoveryWindow {
   std::vector<RecoveryStretch> stretches;        // ordered by start_lsn
   std::vector<UnrestorableBackup> unrestorable;  // in the order of `backups`
+  // Those that may be damaged, with what WhyUncertain() says. They count as restorable.
+  std::vector<UnrestorableBackup> uncertain{};
 };
 
 // `backups` are all those of one system, and `archive` is of the same system. `lost` tells which of
-// them lack their manifest or a pack.
+// them lack their manifest or a pack, or are damaged.
 RecoveryWindow PlanRecoveryWindow(std::span<const BackupSummary> backups, const ArchiveMap& archive,
                                   const LostParts& lost);
 

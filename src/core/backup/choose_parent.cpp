@@ -68,6 +68,18 @@ std::string WhyNotItsSources(const BackupSummary& parent, const BackupCatalog& c
   return "";
 }
 
+// Why what is known, or may be, of damage speaks against building on the backup. Empty when nothing
+// does.
+std::string WhyNotForDamage(const BackupSummary& parent, const BackupCatalog& catalog,
+                            const LostParts& damage) {
+  const std::string known = WhyNotRestorable(parent, catalog.backups, damage);
+  if (!known.empty()) {
+    return "is not built on: " + known;
+  }
+  const std::string doubt = WhyUncertain(parent, damage);
+  return doubt.empty() ? "" : "is not built on: " + doubt;
+}
+
 // As ParentChoice::doubt.
 std::string Doubt(const BackupSummary& parent, const ServerFit& server) {
   if (!server.hint_bits_logged) {
@@ -87,7 +99,8 @@ bool IsOwn(const BackupSummary& backup, const std::optional<Sha256Digest>& own_f
   return own_full == backup.manifest_sha256 || own_newest == backup.manifest_sha256;
 }
 
-ParentChoice ChooseParent(const BackupCatalog& catalog, const ServerFit& server, BackupType type) {
+ParentChoice ChooseParent(const BackupCatalog& catalog, const ServerFit& server, BackupType type,
+                          const LostParts& damage) {
   std::vector<const BackupSummary*> candidates;
   for (const BackupSummary& backup : catalog.backups) {
     const bool fits = type == BackupType::kIncr || backup.type == BackupType::kFull;
@@ -101,6 +114,9 @@ ParentChoice ChooseParent(const BackupCatalog& catalog, const ServerFit& server,
     std::string why_not = WhyNot(*backup, server);
     if (why_not.empty()) {
       why_not = WhyNotItsSources(*backup, catalog);
+    }
+    if (why_not.empty()) {
+      why_not = WhyNotForDamage(*backup, catalog, damage);
     }
     if (why_not.empty()) {
       choice.parent = *backup;

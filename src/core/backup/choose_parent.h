@@ -8,6 +8,7 @@
 #include "core/archive/gap_record.h"
 #include "core/postgres/timeline_history.h"
 #include "core/repository/backup_catalog.h"
+#include "core/repository/pack_list.h"
 
 namespace veza {
 
@@ -51,6 +52,8 @@ bool IsOwn(const BackupSummary& backup, const std::optional<Sha256Digest>& own_f
 // - wal_level has not been minimal since: pages that are written without WAL get no LSN of their
 //   own.
 // - It has no pages with wrong checksums, nor has a backup whose packs it names. These are there.
+// - `damage` (ReadKnownDamage) says nothing about it, nor about a backup that it names, not even a
+//   doubt.
 // - It names packs of fewer than limits::kSources backups, and is no suspect diff (suspect_diff.h).
 //
 // LSNs are trusted only when hint bits are known to have been logged all the time since the parent
@@ -59,6 +62,7 @@ bool IsOwn(const BackupSummary& backup, const std::optional<Sha256Digest>& own_f
 // another node, after pg_resetwal, after checksums were switched off and on, and when a data
 // directory or even the memory of a machine was put back to a time before the parent. In doubt,
 // contents are compared, which is always right.
-ParentChoice ChooseParent(const BackupCatalog& catalog, const ServerFit& server, BackupType type);
+ParentChoice ChooseParent(const BackupCatalog& catalog, const ServerFit& server, BackupType type,
+                          const LostParts& damage);
 
 }  // namespace veza

@@ -242,6 +242,18 @@ std::optional<std::string> ParseDrillName(std::string_view name) {
   return std::string(name.substr(kTimeSize + 1));
 }
 
+std::string DamageName(std::string_view label) {
+  return fmt::format("{}{}", kDamagePrefix, label);
+}
+
+std::optional<std::string> ParseDamageName(std::string_view name) {
+  if (!name.starts_with(kDamagePrefix)) {
+    return std::nullopt;
+  }
+  name.remove_prefix(kDamagePrefix.size());
+  return ParseLabel(name) ? std::optional(std::string(name)) : std::nullopt;
+}
+
 std::string LockName(std::uint64_t epoch) {
   return fmt::format("{}{:010}", kLockPrefix, epoch);
 }

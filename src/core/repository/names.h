@@ -26,6 +26,7 @@ inline constexpr std::string_view kLeasePrefix = "lease/";
 inline constexpr std::string_view kGapPrefix = "gap/";
 inline constexpr std::string_view kIndexPrefix = "walindex/";
 inline constexpr std::string_view kDrillPrefix = "drill/";
+inline constexpr std::string_view kDamagePrefix = "damage/";
 inline constexpr std::string_view kProbePrefix = "probe/";
 // The object that tests whether a store honours conditional writes
 // (core/storage/conditional_writes.h). It is never deleted.
@@ -98,6 +99,11 @@ std::string DrillName(TimePoint started, std::string_view label);
 // a later one are ignored. Otherwise they could displace the true ones.
 std::string FirstDrillAhead(TimePoint now);
 std::optional<std::string> ParseDrillName(std::string_view name);
+
+// Says that a verification has found the backup damaged (damage_record.h). ParseDamageName returns
+// the label; nullopt for any other name.
+std::string DamageName(std::string_view label);
+std::optional<std::string> ParseDamageName(std::string_view name);
 
 // Epochs have ten decimal digits, so that the order of names is the order of epochs. ParseLockName
 // returns nullopt for any other name.

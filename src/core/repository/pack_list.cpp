@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/repository/backup_sources.h"
+#include "core/repository/damage_record.h"
 #include "core/repository/manifest.h"
 #include "core/repository/names.h"
 
@@ -111,7 +112,9 @@ void AddLost(const PartCounts& counts, LostParts& lost) {
 
 }  // namespace
 
-Result<LostParts> FindLostParts(const Repository& repository,
+namespace {
+
+Result<LostParts> FindByListing(const Repository& repository,
                                 std::span<const BackupSummary> backups) {
   if (backups.empty()) {
     return LostParts();
@@ -127,6 +130,23 @@ Result<LostParts> FindLostParts(const Repository& repository,
     return std::move(counted.error());
   }
   return FindLostPartsOfFew(repository, backups);
+}
+
+// The clause for what is wrong with a backup that another one needs.
+std::string OfSource(const std::string& label, const LostPart& part) {
+  return part.reason.empty() ? fmt::format("{} lacks object \"{}\"", NameBackup(label), part.name)
+                             : fmt::format("{}: {}", NameBackup(label), part.reason);
+}
+
+}  // namespace
+
+Result<LostParts> FindLostParts(const Repository& repository,
+                                std::span<const BackupSummary> backups,
+                                std::vector<std::string>* damage_records) {
+  ASSIGN_OR_RETURN(LostParts lost, FindByListing(repository, backups));
+  ASSIGN_OR_RETURN(LostParts damage, ReadKnownDamage(repository, backups, damage_records));
+  lost.merge(damage);
+  return lost;
 }
 
 Result<LostParts> FindLostPartsOfFew(const Repository& repository,
@@ -154,16 +174,32 @@ std::string WhyNotRestorable(const BackupSummary& backup, std::span<const Backup
                          wrong);
     }
   }
-  if (const auto own = lost.find(backup.label); own != lost.end()) {
-    return own->second.reason.empty() ? fmt::format("object \"{}\" is missing", own->second.name)
-                                      : own->second.reason;
+  const auto part_of = [&](const std::string& label) -> const LostPart* {
+    const auto part = lost.find(label);
+    return part == lost.end() || part->second.by == LostPart::By::kDoubt ? nullptr : &part->second;
+  };
+  if (const LostPart* const own = part_of(backup.label)) {
+    return own->reason.empty() ? fmt::format("object \"{}\" is missing", own->name) : own->reason;
   }
   for (const SourceBackup& source : backup.sources) {
-    if (const auto other = lost.find(source.label); other != lost.end()) {
-      return other->second.reason.empty()
-                 ? fmt::format("{} lacks object \"{}\"", NameBackup(source.label),
-                               other->second.name)
-                 : fmt::format("{}: {}", NameBackup(source.label), other->second.reason);
+    if (const LostPart* const other = part_of(source.label)) {
+      return OfSource(source.label, *other);
+    }
+  }
+  return "";
+}
+
+std::string WhyUncertain(const BackupSummary& backup, const LostParts& lost) {
+  const auto is_doubt = [&](const std::string& label) {
+    const auto part = lost.find(label);
+    return part != lost.end() && part->second.by == LostPart::By::kDoubt;
+  };
+  if (is_doubt(backup.label)) {
+    return lost.at(backup.label).reason;
+  }
+  for (const SourceBackup& source : backup.sources) {
+    if (is_doubt(source.label)) {
+      return OfSource(source.label, lost.at(source.label));
     }
   }
   return "";

@@ -6,6 +6,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/error.h"
 #include "core/repository/backup_catalog.h"
@@ -37,8 +38,14 @@ class NamedPacks {
 
 // What a backup lacks.
 struct LostPart {
+  enum class By {
+    kListing,  // an object is missing, or has another size
+    kRecord,   // a verification has read an object and found it bad (damage_record.h)
+    kDoubt,    // there is, or may be, such a record, but nobody can read it or trust it
+  };
   std::string name;    // of the object that is missing
   std::string reason;  // in its place: what else is wrong with it, or why nobody can tell
+  By by = By::kListing;
 };
 using LostParts = std::map<std::string, LostPart>;  // by label
 
@@ -50,9 +57,12 @@ using LostParts = std::map<std::string, LostPart>;  // by label
 // Takes one listing of all backups in the repository, which is a request for 1000 packs (16 GB) on
 // S3. If that fails although the store answers, each backup is listed alone, and only one that
 // cannot be listed is counted as lacking something. Without a backup nothing is listed.
+//
+// Also says what ReadKnownDamage() knows of these backups.
 Result<LostParts> FindLostParts(const Repository& repository,
-                                std::span<const BackupSummary> backups);
-// The same, by a listing for each of a few backups.
+                                std::span<const BackupSummary> backups,
+                                std::vector<std::string>* damage_records = nullptr);
+// What the listing says, by one for each of a few backups; without known damage.
 Result<LostParts> FindLostPartsOfFew(const Repository& repository,
                                      std::span<const BackupSummary> backups);
 
@@ -60,8 +70,12 @@ Result<LostParts> FindLostPartsOfFew(const Repository& repository,
 // that it needs is not among `backups`, the readable ones of its repository, or has another
 // manifest; or it or one that it needs lacks a part (`lost`). Empty when nothing is wrong. The
 // manifest is not read, so nobody knows whether the backup names that very pack of the other one.
+// What is there by LostPart::By::kDoubt does not count.
 std::string WhyNotRestorable(const BackupSummary& backup, std::span<const BackupSummary> backups,
                              const LostParts& lost);
+// Why nobody knows whether the backup is damaged, or one that it needs: what is in `lost` by
+// LostPart::By::kDoubt, a clause. Empty when there is no such doubt.
+std::string WhyUncertain(const BackupSummary& backup, const LostParts& lost);
 
 // FindLostParts() and WhyNotRestorable() for each backup of the catalog: by label, of those that
 // cannot be restored. Takes out of the catalog what seems to lack something and has been removed

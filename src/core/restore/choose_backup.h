@@ -23,7 +23,8 @@ enum class DoubtfulBackups { kPassOver, kTake };
 //
 // A backup in which something is known to be wrong (suspect_diff.h) is passed over if an older one
 // leads to the same target, because pages that were damaged when the newest backup was made may
-// have been good in the older one. So is one that is known to lack something (`lost`). WAL then
+// have been good in the older one. So is one that is known to lack something, or to be damaged
+// (`lost`). WAL then
 // carries the older one to the target. The caller has to check that this WAL exists (the plan
 // does), and otherwise has to take the doubtful backup. No backup is passed over when the target is
 // the end of the backup, since an older one has older rows.

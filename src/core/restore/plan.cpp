@@ -185,6 +185,7 @@ Result<RestorePlan> MakePlan(const Repository& repository, const RestoreOptions&
   ASSIGN_OR_RETURN(plan.backup, ReadBackup(repository, chosen.label));
   const TimelineHistory& history = found.history;
   plan.doubt = found.doubt;
+  plan.damage = found.damage;
   plan.passed_over = found.passed_over;
   plan.target_timeline = history.timeline;
   if (options.target.timeline.kind == TargetTimeline::Kind::kCurrent) {

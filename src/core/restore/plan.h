@@ -65,6 +65,9 @@ struct RestorePlan {
   // (choose_backup.h). Empty when there is no reason to think so.
   std::string doubt;
   std::string passed_over;
+  // What a verification has found damaged in the backup or in one that it needs, or why nobody can
+  // tell (damage_record.h). Empty when nothing is known. The restore itself finds damage, too.
+  std::string damage;
   std::string target_directory;
   std::string repository_directory;
   // The locks of the directories, by path. Nobody else can restore into them while a copy of the

@@ -14,6 +14,7 @@
 #include "core/codec/seal.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/backup_order.h"
+#include "core/repository/damage_record.h"
 #include "core/repository/names.h"
 #include "core/restore/choose_timeline.h"
 #include "core/wal_index/index_catalog.h"
@@ -230,7 +231,15 @@ Result<BackupSummary> Choose(const Repository& repository, const WalArchive& arc
                      FollowTimeline(archive, options.target.timeline, last_timeline));
   }
   const TimelineHistory* const history = follows_backup ? nullptr : &found->history;
-  LostParts lost;
+  ASSIGN_OR_RETURN(const LostParts damage, ReadKnownDamage(repository, backups));
+  LostParts lost = damage;
+  std::erase_if(lost, [](const auto& part) { return part.second.by == LostPart::By::kDoubt; });
+  const auto tell_damage = [&](const BackupSummary& chosen) {
+    found->damage = WhyNotRestorable(chosen, backups, damage);
+    if (found->damage.empty()) {
+      found->damage = WhyUncertain(chosen, damage);
+    }
+  };
   const auto choose = [&](DoubtfulBackups doubtful) {
     return ChooseBackup(backups, options.target, options.backup_label, history,
                         repository.environment().clock->Now(), doubtful, lost);
@@ -241,6 +250,7 @@ Result<BackupSummary> Choose(const Repository& repository, const WalArchive& arc
                      FollowTimeline(archive, options.target.timeline, backup.timeline));
   }
   found->doubt = WhyDoubtful(backup, backups);
+  tell_damage(backup);
   found->passed_over.clear();
   ASSIGN_OR_RETURN(BackupSummary older, choose(options.doubtful_backups));
   // Only those are listed that would be taken: a repository may have very many packs.
@@ -266,6 +276,7 @@ Result<BackupSummary> Choose(const Repository& repository, const WalArchive& arc
     found->passed_over = found->doubt;
   }
   found->doubt = WhyDoubtful(older, backups);
+  tell_damage(older);
   return older;
 }
 

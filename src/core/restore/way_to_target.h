@@ -67,6 +67,7 @@ struct Found {
   TimelineHistory history;  // that of the timeline that recovery follows
   // As in RestorePlan.
   std::string doubt;
+  std::string damage;
   std::string passed_over;
 };
 

@@ -13,6 +13,7 @@
 #include "core/limits.h"
 #include "core/repository/delete_objects.h"
 #include "core/repository/names.h"
+#include "core/repository/pack_list.h"
 #include "core/repository/restore_lease.h"
 #include "core/repository/tombstone.h"
 #include "core/retention/pins.h"
@@ -100,7 +101,8 @@ Result<std::vector<RetentionDecision>> Plan(const Repository& repository,
   ASSIGN_OR_RETURN(input.lineage, ReadLineage(repository, identity));
   ASSIGN_OR_RETURN(input.catalog, ReadBackupCatalog(repository));
   ASSIGN_OR_RETURN(input.settings, choose(input.catalog));
-  ASSIGN_OR_RETURN(input.lost, FindLostParts(repository, input.catalog.backups));
+  ASSIGN_OR_RETURN(input.lost,
+                   FindLostParts(repository, input.catalog.backups, &input.damage_records));
   ASSIGN_OR_RETURN(input.pins, ReadPins(repository));
   ASSIGN_OR_RETURN(input.leases, ReadLeases(repository));
   // The oldest records are listed first. If there are more, the next expiry sees the rest.
@@ -161,8 +163,8 @@ class Remover {
     RETURN_IF_ERROR(RemoveBackups(decisions));
     for (const RetentionKind kind :
          {RetentionKind::kLeftOver, RetentionKind::kTombstone, RetentionKind::kFragment,
-          RetentionKind::kLease, RetentionKind::kDrill, RetentionKind::kWal,
-          RetentionKind::kIndex}) {
+          RetentionKind::kLease, RetentionKind::kDrill, RetentionKind::kWal, RetentionKind::kIndex,
+          RetentionKind::kDamage}) {
       for (RetentionDecision& decision : decisions) {
         if (decision.kind == kind && !decision.keep) {
           RETURN_IF_ERROR(RemoveOne(decision));
@@ -190,6 +192,8 @@ class Remover {
         return RemoveLease(decision);
       case RetentionKind::kDrill:
         return RemoveDrills(decision);
+      case RetentionKind::kDamage:
+        return RemoveDamageRecord(decision);
     }
     return MakeError(ErrorCode::kInternal, "unknown kind of decision");
   }
@@ -329,6 +333,17 @@ class Remover {
          .wanted = [](const std::string& name) { return ParseDrillName(name).has_value(); }});
   }
 
+  // Only if the backup is gone: it may have been committed since, or kept against the plan.
+  Status RemoveDamageRecord(RetentionDecision& decision) {
+    RETURN_IF_ERROR(guard_());
+    ASSIGN_OR_RETURN(decision.keep, IsStillThere(repository_, decision.name));
+    if (decision.keep) {
+      decision.reason = "goes with its backup, which is there";
+      return Ok();
+    }
+    return store_.Delete(DamageName(decision.name));
+  }
+
   // Deletes everything except backup.json. First the mark that somebody names the backup, while a
   // listing still shows that something is left.
   Status RemoveContents(const std::string& label) {
@@ -455,9 +470,11 @@ int RankWithoutLock(const RetentionDecision& decision) {
     case RetentionKind::kIndex:
       return 3;
     case RetentionKind::kBackup:
+      return 4;
+    case RetentionKind::kDamage:
       break;
   }
-  return 4;
+  return 5;
 }
 
 // The hint of the error that nothing could be removed from a full store.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/clock_tolerance.h"
+#include "core/limits.h"
 #include "core/repository/backup_order.h"
 #include "core/repository/names.h"
 #include "core/retention/index_retention.h"
@@ -41,9 +42,15 @@ class BackupRules {
         own_[backup.label] = &backup;
       }
     }
+    LostParts missing = input.lost;
+    std::erase_if(missing,
+                  [](const auto& part) { return part.second.by != LostPart::By::kListing; });
     for (const auto& [label, backup] : own_) {
-      if (IsGood(*backup)) {
+      if (IsGood(*backup, input.lost)) {
         good_[backup->type].push_back(backup);
+      }
+      if (IsGood(*backup, missing)) {
+        good_but_for_records_[backup->type].push_back(backup);
       }
     }
     FindLines();
@@ -139,11 +146,14 @@ class BackupRules {
 
   using Backups = std::vector<const BackupSummary*>;
 
-  const Backups& Good(BackupType type) const {
+  using ByType = std::map<BackupType, Backups>;
+
+  static const Backups& OfType(const ByType& backups, BackupType type) {
     static const Backups none;
-    const auto good = good_.find(type);
-    return good == good_.end() ? none : good->second;
+    const auto found = backups.find(type);
+    return found == backups.end() ? none : found->second;
   }
+  const Backups& Good(BackupType type) const { return OfType(good_, type); }
 
   const BackupSummary* FullOf(const BackupSummary& dependent) const {
     const auto full = own_.find(dependent.full_label());
@@ -151,9 +161,9 @@ class BackupRules {
   }
 
   // Whether nothing in the backup is known to be wrong. Only then may it displace an older one.
-  bool IsGood(const BackupSummary& backup) const {
-    if (backup.checksum_failures > 0 ||
-        !WhyNotRestorable(backup, input_.catalog.backups, input_.lost).empty()) {
+  bool IsGood(const BackupSummary& backup, const LostParts& lost) const {
+    if (backup.checksum_failures > 0 || !WhyUncertain(backup, lost).empty() ||
+        !WhyNotRestorable(backup, input_.catalog.backups, lost).empty()) {
       return false;
     }
     const BackupSummary* const full = FullOf(backup);
@@ -211,13 +221,19 @@ class BackupRules {
 
   // Finds the newest good backups on each living line.
   void FindNewest() {
+    FindNewestOf(good_);
+    FindNewestOf(good_but_for_records_);
+  }
+
+  void FindNewestOf(const ByType& by_type) {
     Backups good;
-    for (const auto& [type, some] : good_) {
+    for (const auto& [type, some] : by_type) {
       good.insert(good.end(), some.begin(), some.end());
     }
+    std::set<const BackupSummary*> newest;
     const auto add = [&](const Backups& some) {
-      const Backups newest = NewestOf(some);
-      newest_good_.insert(newest.begin(), newest.end());
+      const Backups of_some = NewestOf(some);
+      newest.insert(of_some.begin(), of_some.end());
     };
     for (const TimelineId line : lines_) {
       std::vector<const BackupSummary*> of_line;
@@ -226,15 +242,16 @@ class BackupRules {
       });
       add(of_line);
     }
-    if (newest_good_.empty()) {
+    if (newest.empty()) {
       add(good);
     }
+    newest_good_.merge(newest);
   }
 
   // Finds the full that decides about abandoned branches: a backup there is removed when it is
   // older than this full.
   void FindOldestPresent() {
-    for (const BackupSummary* full : Good(BackupType::kFull)) {
+    for (const BackupSummary* full : OfType(good_but_for_records_, BackupType::kFull)) {
       if (!LinesOf(*full).empty() && DecideByNumber(*full).first &&
           (oldest_present_ == nullptr ||
            LabelTimeText(full->label) < LabelTimeText(oldest_present_->label))) {
@@ -270,7 +287,9 @@ class BackupRules {
            fmt::format("pinned backup \"{}\" needs it", label));
     }
     for (const BackupSummary* newest : newest_good_) {
-      Keep(newest->label, "newest good backup",
+      const std::string why = WhyNotGood(*newest);
+      Keep(newest->label,
+           why.empty() ? "newest good backup" : "would be the newest good backup, but " + why,
            fmt::format("newest good backup \"{}\" needs it", newest->label));
     }
     for (const LeaseState& lease : input_.leases) {
@@ -333,8 +352,13 @@ class BackupRules {
   // Finds one backup of each of the newest periods on each line. A backup that only may lie on the
   // line displaces none there, but is kept where it would be the one.
   void KeepPeriods() {
+    KeepPeriodsOf(good_);
+    KeepPeriodsOf(good_but_for_records_);
+  }
+
+  void KeepPeriodsOf(const ByType& by_type) {
     Backups candidates;
-    for (const auto& [type, good] : good_) {
+    for (const auto& [type, good] : by_type) {
       std::ranges::copy_if(good, std::back_inserter(candidates), [&](const BackupSummary* backup) {
         return LabelTime(*backup) <= input_.now + kClockTolerance;
       });
@@ -394,6 +418,12 @@ class BackupRules {
     return ParseLabelTime(backup.label).value_or(backup.start_time);
   }
 
+  // Why the backup may not be restorable. Empty when only its pages are wrong, or nothing is.
+  std::string WhyNotGood(const BackupSummary& backup) const {
+    const std::string why = WhyNotRestorable(backup, input_.catalog.backups, input_.lost);
+    return why.empty() ? WhyUncertain(backup, input_.lost) : "cannot be restored, because " + why;
+  }
+
   int NumberOf(BackupType type) const {
     switch (type) {
       case BackupType::kFull:
@@ -425,12 +455,11 @@ class BackupRules {
     if (abandoned) {
       return DecideAbandoned(backup);
     }
-    if (!IsGood(backup)) {
-      const std::string why = WhyNotRestorable(backup, input_.catalog.backups, input_.lost);
-      return {true, fmt::format("{}; stays until {} newer {} backups are good (retention_{})",
-                                why.empty() ? "has page checksum failures"
-                                            : "cannot be restored, because " + why,
-                                wanted, type, type)};
+    if (!IsGood(backup, input_.lost)) {
+      const std::string why = WhyNotGood(backup);
+      return {true,
+              fmt::format("{}; stays until {} newer {} backups are good (retention_{})",
+                          why.empty() ? "has page checksum failures" : why, wanted, type, type)};
     }
     return {true,
             fmt::format("one of the {} newest {} backups (retention_{})", wanted, type, type)};
@@ -482,7 +511,11 @@ class BackupRules {
 
   const RetentionInput& input_;
   std::map<std::string, const BackupSummary*> own_;
-  std::map<BackupType, Backups> good_;
+  ByType good_;
+  // The same, and those that only records of damage speak against. They push out no other backup.
+  // They are protected as if they were good, because no such record may be the reason for which
+  // anything is removed.
+  ByType good_but_for_records_;
   std::set<TimelineId> lines_;  // the living ones
   std::set<const BackupSummary*> newest_good_;
   // The oldest good full on a living line that is kept by number.
@@ -588,6 +621,26 @@ void DecideDrills(const RetentionInput& input, std::vector<RetentionDecision>& d
   }
 }
 
+// A record of damage goes with its backup. If there are very many, the next expiry sees the rest.
+void DecideDamageRecords(const RetentionInput& input, std::vector<RetentionDecision>& decisions) {
+  std::set<std::string_view> staying;
+  for (const RetentionDecision& decision : decisions) {
+    if (decision.kind == RetentionKind::kBackup && decision.keep) {
+      staying.insert(decision.name);
+    }
+  }
+  std::vector<RetentionDecision> removed;
+  for (const std::string& label : input.damage_records) {
+    if (!staying.contains(label) && removed.size() < limits::kDamageRecords) {
+      removed.push_back({.kind = RetentionKind::kDamage,
+                         .name = label,
+                         .keep = false,
+                         .reason = "the damaged backup is gone, or goes"});
+    }
+  }
+  std::ranges::move(removed, std::back_inserter(decisions));
+}
+
 }  // namespace
 
 RetentionSettings RetentionOf(const Config& config) {
@@ -632,6 +685,8 @@ const char* RetentionKindName(RetentionKind kind) {
       return "wal";
     case RetentionKind::kIndex:
       return "index";
+    case RetentionKind::kDamage:
+      return "damage";
   }
   return "unknown";
 }
@@ -687,6 +742,7 @@ Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input
   DecideFragments(input, decisions);
   DecideLeases(input.leases, decisions);
   DecideDrills(input, decisions);
+  DecideDamageRecords(input, decisions);
 
   const std::vector<WalAnchor> anchors = rules.WalAnchors();
   for (const WalAnchor& anchor : anchors) {

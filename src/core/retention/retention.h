@@ -52,6 +52,7 @@ enum class RetentionKind {
   kDrill,      // records of restore drills from `name` to `last`; only when some are removed
   kWal,        // segments, .partial and .backup files from `name` to `last`, gaps included
   kIndex,      // index objects (core/wal_index) from `name` to `last`; only when some are removed
+  kDamage,     // damage_record.h, by label; only those that are removed
 };
 const char* RetentionKindName(RetentionKind kind);  // "backup", "left-over", …
 
@@ -98,9 +99,10 @@ struct RetentionInput {
   Fragments old_fragments;
   std::set<std::string> pins;
   std::vector<LeaseState> leases;
-  std::vector<std::string> drills;  // names of the records, oldest first
-  std::vector<ObjectInfo> indexes;  // of the system's WAL, ordered by name
-  TimePoint now{};                  // by the store's clock
+  std::vector<std::string> drills;          // names of the records, oldest first
+  std::vector<ObjectInfo> indexes;          // of the system's WAL, ordered by name
+  std::vector<std::string> damage_records;  // labels (damage_record.h), of whatever system
+  TimePoint now{};                          // by the store's clock
   std::string active_node;  // another living node that holds the lock; empty when there is none
   // Without the lock, WAL is removed only if no existing backup needs it, not even one that is to
   // be removed.

@@ -1,10 +1,27 @@
 #include "core/verify/findings.h"
 
 #include <algorithm>
+#include <string_view>
 #include <tuple>
 #include <utility>
 
+#include "core/repository/names.h"
+
 namespace veza {
+
+namespace {
+
+// The label of the backup that has the pack or manifest; empty for any other object.
+std::string OwnerOf(std::string_view object) {
+  if (!object.starts_with(kBackupPrefix)) {
+    return "";
+  }
+  const std::string_view rest = object.substr(kBackupPrefix.size());
+  std::string label(rest.substr(0, rest.find('/')));
+  return object == BackupDocumentName(label) ? "" : label;
+}
+
+}  // namespace
 
 void Findings::AddProblem(VerifyProblem problem) {
   const std::lock_guard lock(mutex_);
@@ -12,6 +29,9 @@ void Findings::AddProblem(VerifyProblem problem) {
     return;
   }
   ++counts_[problem.backup];
+  if (const std::string label = OwnerOf(problem.object); !label.empty()) {
+    inside_.insert(label);
+  }
   if (problems_.size() < kMostFindings) {
     problems_.push_back(std::move(problem));
   }
@@ -34,6 +54,24 @@ void Findings::Forget(const std::string& label) {
 bool Findings::HasProblems(const std::string& label) const {
   const std::lock_guard lock(mutex_);
   return counts_.contains(label);
+}
+
+void Findings::AddDamaged(const std::string& label, const std::string& object) {
+  const std::lock_guard lock(mutex_);
+  damaged_[label].Add(object);
+}
+
+DamagedObjects Findings::Damaged(const std::string& label) const {
+  const std::lock_guard lock(mutex_);
+  const auto damaged = damaged_.find(label);
+  DamagedObjects objects = damaged == damaged_.end() ? DamagedObjects() : damaged->second;
+  std::ranges::sort(objects.names);
+  return objects;
+}
+
+bool Findings::HasProblemsInside(const std::string& label) const {
+  const std::lock_guard lock(mutex_);
+  return inside_.contains(label);
 }
 
 std::vector<VerifyProblem> Findings::problems() const {

@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "core/error.h"
+#include "core/repository/damage_record.h"
 
 namespace veza {
 
@@ -33,6 +35,12 @@ class Findings {
   void Forget(const std::string& label);
   bool HasProblems(const std::string& label) const;
 
+  // Notes an object of the backup, a pack or the manifest, that was read to its end and is bad.
+  void AddDamaged(const std::string& label, const std::string& object);
+  DamagedObjects Damaged(const std::string& label) const;
+  // Whether there is a problem with the backup's own packs or its manifest, whoever needs them.
+  bool HasProblemsInside(const std::string& label) const;
+
   std::vector<VerifyProblem> problems() const;
   std::uint64_t problem_count() const;
   std::vector<std::string> orphans() const;
@@ -41,7 +49,9 @@ class Findings {
  private:
   mutable std::mutex mutex_;
   std::vector<VerifyProblem> problems_;
-  std::map<std::string, std::uint64_t> counts_;  // number of problems by backup
+  std::map<std::string, std::uint64_t> counts_;    // number of problems by backup
+  std::set<std::string> inside_;                   // labels for HasProblemsInside()
+  std::map<std::string, DamagedObjects> damaged_;  // by label
   std::vector<std::string> orphans_;
   std::uint64_t orphan_count_ = 0;
 };

@@ -38,7 +38,14 @@ Status ManifestVerifier::Run() {
       ReadWithRules(session_.repository(), backup_,
                     [this](ManifestRecord&& record) { return Take(std::move(record)); });
   if (!read) {
-    return session_.Judge(read, manifest_name_, {backup_.label});
+    RETURN_IF_ERROR(session_.Judge(read, manifest_name_, {backup_.label}));
+    if (!session_.full()) {
+      return Ok();
+    }
+    return session_.NoteDamaged(manifest_name_, backup_.label, backup_.manifest_size, [this] {
+      return ReadWithRules(session_.repository(), backup_,
+                           [](ManifestRecord&&) -> Status { return Ok(); });
+    });
   }
   session_.progress().bytes_read += backup_.manifest_size;
   if (!packs_.empty()) {
@@ -187,10 +194,14 @@ Status ManifestVerifier::OpenWhenComplete(std::uint32_t number) {
                         pack = std::move(pack)](PackReader& reader) mutable -> Status {
     std::ranges::sort(pack.extents, {}, &Extent::frame);
     session->BeforeReading(pack.record.size);
-    const Status read = reader.Read(name, pack.record, pack.extents,
-                                    [](std::size_t, ByteView) -> Status { return Ok(); });
+    const auto read_all = [&] {
+      return reader.Read(name, pack.record, pack.extents,
+                         [](std::size_t, ByteView) -> Status { return Ok(); });
+    };
+    const Status read = read_all();
     RETURN_IF_ERROR(session->Judge(read, name, {label}));
     if (!read) {
+      RETURN_IF_ERROR(session->NoteDamaged(name, label, pack.record.size, read_all));
       const std::lock_guard lock(own->mutex);
       own->damaged[pack.record.number] = read.error().message;
     }

@@ -40,8 +40,8 @@ bool IsBelowLabel(std::string_view name) {
 }
 
 Result<bool> IsOrphan(const Repository& repository, const std::string& name) {
-  if (name.starts_with(kPinPrefix)) {
-    const std::string label = ParseNamedMark(name).value_or(name.substr(kPinPrefix.size()));
+  if (name.starts_with(kPinPrefix) || name.starts_with(kDamagePrefix)) {
+    const std::string label = ParseNamedMark(name).value_or(name.substr(name.find('/') + 1));
     if (!ParseLabel(label)) {
       return true;
     }

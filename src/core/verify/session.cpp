@@ -45,6 +45,35 @@ Status VerifySession::Judge(const Status& status, const std::string& object,
   return Ok();
 }
 
+Status VerifySession::NoteDamaged(const std::string& object, const std::string& label,
+                                  std::uint64_t size, const std::function<Status()>& read) {
+  BeforeReading(size);
+  const Status again = read();
+  if (!again && !IsDamage(again.error(), object)) {
+    return again;
+  }
+  // Others may say that the disk cannot read the object, or that a newer program has written it.
+  const bool is_of_content = !again && (again.error().code == ErrorCode::kDataCorrupted ||
+                                        again.error().code == ErrorCode::kWrongKey ||
+                                        again.error().code == ErrorCode::kPermissionDenied);
+  if (!is_of_content) {
+    return Ok();
+  }
+  std::uint64_t bytes = 0;
+  BeforeReading(size);
+  const Status got = repository_.store().Get(object, {}, [&](ByteView piece) -> Status {
+    bytes += piece.size();
+    return Ok();
+  });
+  if (!got && IsOfTheStore(got.error())) {
+    return got;
+  }
+  if (got && bytes == size) {
+    findings_.AddDamaged(label, object);
+  }
+  return Ok();
+}
+
 bool VerifySession::IsDamage(const Error& error, const std::string& object) const {
   switch (error.code) {
     case ErrorCode::kDataCorrupted:

@@ -46,6 +46,12 @@ class VerifySession {
   Status Judge(const Status& status, const std::string& object,
                const std::vector<std::string>& labels);
 
+  // After Judge() has found damage in full mode. Notes the object, a part of backup `label`, as
+  // damaged, if nothing but its content can be the reason: `read` finds it bad again, and the store
+  // gives all its `size` bytes without an error.
+  Status NoteDamaged(const std::string& object, const std::string& label, std::uint64_t size,
+                     const std::function<Status()>& read);
+
  private:
   bool IsDamage(const Error& error, const std::string& object) const;
 

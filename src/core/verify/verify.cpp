@@ -278,8 +278,14 @@ class Verification {
     const Findings& findings = session_.findings();
     VerifyReport report;
     for (const BackupSummary& backup : backups_) {
-      report.backups.push_back({backup.label, backup.type, !findings.HasProblems(backup.label),
-                                !SuspectDiff(backup).empty()});
+      report.backups.push_back(
+          {.label = backup.label,
+           .type = backup.type,
+           .good = !findings.HasProblems(backup.label),
+           .suspect = !SuspectDiff(backup).empty(),
+           .damaged = findings.Damaged(backup.label),
+           .is_whole = options_.full && !findings.HasProblemsInside(backup.label),
+           .manifest_sha256 = backup.manifest_sha256});
     }
     for (const std::string& label : broken_) {
       const auto parts = ParseLabel(label);
@@ -320,6 +326,42 @@ Result<VerifyReport> VerifyRepository(const Repository& repository, const Verify
         RequireRepositoryInPlace(repository, repository.identities().front().system_identifier));
   }
   return report;
+}
+
+Result<RememberedDamage> RememberDamage(const Repository& repository, const VerifyReport& report) {
+  std::vector<BackupSummary> backups;
+  for (const VerifiedBackup& backup : report.backups) {
+    BackupSummary summary;
+    summary.label = backup.label;
+    summary.manifest_sha256 = backup.manifest_sha256;
+    backups.push_back(std::move(summary));
+  }
+  ASSIGN_OR_RETURN(const std::vector<StoredDamage> known, ReadDamageRecords(repository, backups));
+  RememberedDamage changed;
+  for (const VerifiedBackup& backup : report.backups) {
+    const auto there = std::ranges::find(known, backup.label, &StoredDamage::label);
+    const bool is_there = there != known.end();
+    if (backup.damaged.count == 0 && !(backup.is_whole && is_there)) {
+      continue;  // nothing new is known of it
+    }
+    if (is_there && there->record && there->record->objects == backup.damaged) {
+      continue;
+    }
+    if (is_there) {
+      RETURN_IF_ERROR(repository.store().Delete(DamageName(backup.label)));
+    }
+    if (backup.damaged.count == 0) {
+      changed.removed.push_back(backup.label);
+      continue;
+    }
+    RETURN_IF_ERROR(StoreDamage(repository, backup.label,
+                                {.manifest_sha256 = backup.manifest_sha256,
+                                 .node = repository.options().node,
+                                 .created = repository.environment().clock->Now(),
+                                 .objects = backup.damaged}));
+    changed.stored.push_back(backup.label);
+  }
+  return changed;
 }
 
 }  // namespace veza

@@ -6,8 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "core/codec/digest.h"
 #include "core/error.h"
 #include "core/repository/backup_summary.h"
+#include "core/repository/damage_record.h"
 #include "core/repository/repository.h"
 #include "core/retention/retention.h"
 #include "core/verify/findings.h"
@@ -41,6 +43,11 @@ struct VerifiedBackup {
   BackupType type = BackupType::kFull;
   bool good = true;
   bool suspect = false;  // its bytes may be good; see suspect_diff.h
+  // Of a full verification: what was found damaged of its own packs and manifest, and whether all
+  // of these were read and are good.
+  DamagedObjects damaged{};
+  bool is_whole = false;
+  Sha256Digest manifest_sha256{};
 };
 
 struct VerifyReport {
@@ -63,5 +70,16 @@ struct VerifyReport {
 // full backup that has diffs, and about 100 for each of its packs.
 Result<VerifyReport> VerifyRepository(const Repository& repository, const VerifyOptions& options,
                                       VerifyProgress& progress);
+
+// What RememberDamage() has changed: labels.
+struct RememberedDamage {
+  std::vector<std::string> stored;   // are now known as damaged, or more of them is
+  std::vector<std::string> removed;  // were known as damaged, and are good
+};
+
+// Writes down which backups a full verification has found damaged (damage_record.h), and removes
+// the records of those that it has found good. Takes no lock. Without damage and records this is
+// one listing. An error says what could not be written or removed; the verification stands.
+Result<RememberedDamage> RememberDamage(const Repository& repository, const VerifyReport& report);
 
 }  // namespace veza

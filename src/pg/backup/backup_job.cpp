@@ -18,6 +18,7 @@
 #include "core/postgres/timeline_history.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/connect.h"
+#include "core/repository/damage_record.h"
 #include "core/repository/entrance.h"
 #include "core/repository/slot_claim.h"
 #include "core/retention/expire.h"
@@ -77,9 +78,10 @@ Status LoadParent(BackupJob* job, const std::string& label) {
 // A backup that cannot be read is passed over. Otherwise every incr would fail until somebody takes
 // a backup of another type.
 Status ChooseAndLoadParent(BackupJob* job, BackupCatalog catalog, const ServerFit& server) {
+  ASSIGN_OR_RETURN(const LostParts known, ReadKnownDamage(*job->repository, catalog.backups));
   std::string damage;
   for (;;) {
-    ParentChoice choice = ChooseParent(catalog, server, job->type);
+    ParentChoice choice = ChooseParent(catalog, server, job->type, known);
     const std::string& why = damage.empty() ? choice.reason : damage;
     if (!choice.parent) {
       job->parent.reset();
@@ -173,9 +175,9 @@ Status ChooseLabelAndStart(BackupJob* job) {
   }
   summary.label = std::move(choice.label);
   summary.start_time = job->environment.clock->Now();
+  job->started = job->environment.clock->Steady();
   return Ok();
 }
-  job->started = job->environment.clock->Steady();
 
 // A backup replaces those of lesser kinds that are due, unless it is itself taken instead of one.
 Status SkipLesser(BackupJob* job) {

@@ -38,12 +38,13 @@ class ChooseParentTest : public testing::Test {
   }
   BackupSummary& newest() { return catalog_.backups[1]; }
   std::string Chosen() {
-    const ParentChoice choice = ChooseParent(catalog_, server_, type_);
+    const ParentChoice choice = ChooseParent(catalog_, server_, type_, damage_);
     return choice.parent ? choice.parent->label : "none: " + choice.reason;
   }
 
   BackupCatalog catalog_;
   ServerFit server_;
+  LostParts damage_;
   BackupType type_ = BackupType::kDiff;
 };
 
@@ -60,6 +61,18 @@ TEST_F(ChooseParentTest, WalSaysWhichIsTheNewest) {
 TEST_F(ChooseParentTest, AnOlderOneWhenTheNewestWillNotDo) {
   newest().checksum_failures = 1;
   EXPECT_EQ(Chosen(), "20261101-020000F");
+}
+
+TEST_F(ChooseParentTest, NotOneThatIsKnownAsDamaged) {
+  for (const LostPart::By by : {LostPart::By::kRecord, LostPart::By::kDoubt}) {
+    damage_ = {{newest().label, {.name = {}, .reason = "object \"pack\" is damaged", .by = by}}};
+    EXPECT_EQ(Chosen(), "20261101-020000F");
+    EXPECT_EQ(ChooseParent(catalog_, server_, type_, damage_).reason,
+              "full backup \"20261108-020000F\" is not built on: object \"pack\" is damaged");
+    damage_["20261101-020000F"] = damage_[newest().label];
+    EXPECT_EQ(Chosen(),
+              "none: full backup \"20261108-020000F\" is not built on: object \"pack\" is damaged");
+  }
 }
 
 class ChooseParentOfIncrTest : public ChooseParentTest {
@@ -86,7 +99,7 @@ TEST_F(ChooseParentOfIncrTest, TheNewestOfAnyType) {
 TEST_F(ChooseParentOfIncrTest, NotOneThatHasLostWhatItNames) {
   diff().sources[0].manifest_sha256 = Sha256Of(AsBytes("another"));
   EXPECT_EQ(Chosen(), "20261108-020000F");
-  const auto reason = [this] { return ChooseParent(catalog_, server_, type_).reason; };
+  const auto reason = [this] { return ChooseParent(catalog_, server_, type_, damage_).reason; };
   EXPECT_THAT(reason(), HasSubstr("\"20261108-020000F\", and another one is in its place"));
   diff().sources[0].manifest_sha256 = newest().manifest_sha256;
   catalog_.backups.erase(catalog_.backups.begin() + 1);
@@ -99,14 +112,26 @@ TEST_F(ChooseParentOfIncrTest, NotOneThatNamesDamagedPages) {
   EXPECT_EQ(Chosen(), "20261101-020000F");
 }
 
+TEST_F(ChooseParentOfIncrTest, NotOneThatNamesWhatIsKnownAsDamaged) {
+  for (const LostPart::By by : {LostPart::By::kRecord, LostPart::By::kDoubt}) {
+    damage_ = {{newest().label, {.name = {}, .reason = "a pack is damaged", .by = by}}};
+    EXPECT_EQ(Chosen(), "20261101-020000F");
+    EXPECT_EQ(ChooseParent(catalog_, server_, type_, damage_).reason,
+              "diff \"20261108-020000F_20261109-020000D\" is not built on: full backup "
+              "\"20261108-020000F\": a pack is damaged");
+    damage_ = {{diff().label, {.name = {}, .reason = "a pack is damaged", .by = by}}};
+    EXPECT_EQ(Chosen(), newest().label) << "which does not need the diff";
+  }
+}
+
 // Otherwise the lists of all incrs together would not fit into memory.
 TEST_F(ChooseParentOfIncrTest, NotOneThatNamesAsManyAsThereMayBe) {
   diff().sources.resize(limits::kSources, diff().sources[0]);
   EXPECT_EQ(Chosen(), "20261108-020000F");
-  EXPECT_EQ(ChooseParent(catalog_, server_, type_).reason,
+  EXPECT_EQ(ChooseParent(catalog_, server_, type_, damage_).reason,
             "diff \"20261108-020000F_20261109-020000D\" names packs of 250 other backups");
   diff().sources.pop_back();
-  EXPECT_EQ(ChooseParent(catalog_, server_, type_).reason, "");
+  EXPECT_EQ(ChooseParent(catalog_, server_, type_, damage_).reason, "");
   EXPECT_EQ(Chosen(), diff().label);
 }
 
@@ -126,7 +151,7 @@ TEST_F(ChooseParentOfIncrTest, LsnsTellOfTheNewestBackupThatTheServerHasMade) {
   newest().manifest_sha256 = Sha256Of(AsBytes("full"));
   diff().manifest_sha256 = Sha256Of(AsBytes("diff"));
   diff().sources[0].manifest_sha256 = newest().manifest_sha256;
-  const auto doubt = [this] { return ChooseParent(catalog_, server_, type_).doubt; };
+  const auto doubt = [this] { return ChooseParent(catalog_, server_, type_, damage_).doubt; };
   server_.own_full = newest().manifest_sha256;
   EXPECT_THAT(doubt(), HasSubstr("diff \"" + diff().label + "\" was not made by this server"));
   server_.own_newest = diff().manifest_sha256;
@@ -187,7 +212,7 @@ TEST_F(ChooseParentTest, NotFromAFutureThatIsNoMore) {
 
 TEST_F(ChooseParentTest, LsnsTellOnlyWhenItIsKnownThatTheyDo) {
   newest().manifest_sha256 = Sha256Of(AsBytes("newest"));
-  const auto doubt = [this] { return ChooseParent(catalog_, server_, type_).doubt; };
+  const auto doubt = [this] { return ChooseParent(catalog_, server_, type_, damage_).doubt; };
   server_.own_full = newest().manifest_sha256;
   EXPECT_EQ(doubt(), "neither data checksums nor wal_log_hints are on");
   server_.hint_bits_logged = true;

@@ -125,6 +125,7 @@ class RepositoryMaker {
     MakeBackup();
     MakeDiff();
     MakeIncr();
+    MakeDamage();
     return std::move(made_);
   }
 
@@ -494,6 +495,17 @@ class RepositoryMaker {
     }
     SignBackup(kGoldenIncrLabel, "incr", json::array(),
                {{"parent", kGoldenDiffLabel}, {"sources", sources}, {"changes_by", "wal"}});
+  }
+
+  void MakeDamage() {
+    const std::string label = kGoldenIncrLabel;
+    Sign({{"format", 1},
+          {"manifest_sha256", manifests_[label]},
+          {"node", "golden-verifier"},
+          {"created", "2026-11-25T02:00:00Z"},
+          {"objects", {fmt::format("backup/{}/pack/00000001", label)}},
+          {"count", 1}},
+         fmt::format("damage/{}", label));
   }
 
   // `more`: members that only this type has.

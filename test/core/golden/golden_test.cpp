@@ -15,6 +15,8 @@
 #include "core/archive/wal_archive.h"
 #include "core/codec/key_sheet.h"
 #include "core/codec/stream_builder.h"
+#include "core/repository/backup_catalog.h"
+#include "core/repository/damage_record.h"
 #include "core/repository/key_wraps.h"
 #include "core/repository/repository.h"
 #include "core/restore/plan.h"
@@ -122,6 +124,15 @@ TEST_P(GoldenWith, WritersStillMakeTheseBytes) {
       EXPECT_TRUE(committed == AsText(content)) << name;
     }
   }
+}
+
+TEST_P(GoldenWith, ReadersKnowWhatIsDamaged) {
+  const auto repository = OpenRepository();
+  ASSERT_OK(repository);
+  const BackupCatalog catalog = ReadBackupCatalog(**repository).value();
+  const LostParts known = ReadKnownDamage(**repository, catalog.backups).value();
+  ASSERT_EQ(known.size(), 1U);
+  EXPECT_TRUE(known.at(kGoldenIncrLabel).by == LostPart::By::kRecord);
 }
 
 TEST_P(GoldenWith, ReadersRestoreThem) {

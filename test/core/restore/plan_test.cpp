@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "core/codec/seal.h"
+#include "core/repository/damage_record.h"
 #include "core/restore/test_restore.h"
 
 namespace veza {
@@ -169,6 +170,39 @@ TEST_F(PlanTest, ABackupThatLacksSomethingIsPassedOver) {
   EXPECT_EQ(Plan()->backup.label, Summary().label);
   options_.backup_label = labels[1];
   EXPECT_EQ(Plan()->backup.label, labels[1]) << "what is asked for is tried";
+}
+
+TEST_F(PlanTest, ABackupThatIsKnownAsDamagedIsPassedOver) {
+  HaveBackup(Summary());
+  HaveSegments(1, 5, 9);
+  BackupSummary newer = Summary("20361122-020000F");
+  newer.start_lsn = Lsn{8 * kTestSegmentSize + 40};
+  newer.stop_lsn = Lsn{9 * kTestSegmentSize};
+  newer.start_wal = SegmentName(1, 8, kTestSegmentSize);
+  newer.packs = 1;
+  const std::string pack = PackName(newer.label, 1);
+  WriteText(repository_.PathOf(pack), "pack");
+  Have(newer);
+  EXPECT_EQ(Plan()->backup.label, newer.label);
+  ASSERT_OK(StoreDamage(*repository_, newer.label,
+                        {.manifest_sha256 = newer.manifest_sha256,
+                         .node = "verifier",
+                         .objects = {.names = {pack}, .count = 1}}));
+  EXPECT_EQ(Plan()->backup.label, Summary().label);
+  EXPECT_THAT(Plan()->passed_over, AllOf(HasSubstr(pack), HasSubstr("is damaged, as")));
+  EXPECT_EQ(Plan()->damage, "");
+  options_.backup_label = newer.label;
+  EXPECT_EQ(Plan()->backup.label, newer.label) << "what is asked for is tried";
+  EXPECT_THAT(Plan()->damage, HasSubstr(pack));
+  options_.backup_label.clear();
+
+  // A record that anybody can have written hides nothing.
+  WriteText(repository_.PathOf(DamageName(newer.label)), "{}");
+  EXPECT_EQ(Plan()->backup.label, newer.label);
+  EXPECT_EQ(Plan()->passed_over, "");
+  EXPECT_THAT(Plan()->damage, HasSubstr("it may be known as damaged, but the record"));
+  std::filesystem::remove(repository_.PathOf(pack));
+  EXPECT_EQ(Plan()->backup.label, Summary().label) << "nor what is wrong besides";
 }
 
 TEST_F(PlanTest, ATargetAfterAMissingSegmentIsRefused) {

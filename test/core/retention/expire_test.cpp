@@ -349,6 +349,28 @@ TEST_F(ExpireTest, PlanningChangesNothing) {
   EXPECT_THAT(look(), Not(Contains(Full(3)))) << "somebody is at work";
 }
 
+TEST_F(ExpireTest, RecordsOfDamageGoWithTheirBackups) {
+  for (const int day : {1, 2, 3}) {
+    Have(Full(day), day);
+    Put(DamageName(Full(day)), "{}");
+  }
+  Have(Full(4), 4);
+  Have(Full(5), 5);
+  HaveWal(10, 60);
+  Put(DamageName(Full(9)), "{}");  // of a backup that is gone
+  Put("damage/junk", "junk");
+  std::filesystem::remove(repository_.PathOf(DamageName(Full(1))));
+  Pass(std::chrono::hours(2));
+  const std::vector<std::string> deleted = Record({.full = 2, .diff = 1, .archive = 1});
+  EXPECT_THAT(Labels(), ElementsAre(Full(4), Full(5)));
+  EXPECT_FALSE(repository_.Exists(DamageName(Full(2))));
+  EXPECT_FALSE(repository_.Exists(DamageName(Full(3))));
+  EXPECT_FALSE(repository_.Exists(DamageName(Full(9))));
+  EXPECT_TRUE(repository_.Exists("damage/junk"));
+  EXPECT_EQ(deleted.back(), DamageName(Full(9)));
+  EXPECT_THAT(deleted, Not(Contains(DamageName(Full(1)))));
+}
+
 TEST_F(ExpireTest, TheNewestRecordsOfDrillsStay) {
   Pass(std::chrono::hours(48));
   Have(Full(1), 1);

@@ -195,6 +195,86 @@ TEST_F(RetentionTest, FullsThatLackPacksNeitherCountNorDisplaceOthers) {
   EXPECT_THAT(Removed(), UnorderedElementsAre(Full(1)));
 }
 
+// The damage of the newest two was found when they were read.
+TEST_F(RetentionTest, FullsThatAreKnownAsDamagedDisplaceNoOthers) {
+  input_.settings = {.full = 2, .diff = 7, .archive = 1};
+  HaveFull(1);
+  HaveFull(2);
+  HaveFull(3);
+  HaveDiff(3, 4);
+  HaveWal(5, 50);
+  for (const LostPart::By by : {LostPart::By::kRecord, LostPart::By::kDoubt}) {
+    for (const int day : {2, 3}) {
+      input_.lost[Full(day)] = {.name = {}, .reason = "a pack is damaged", .by = by};
+    }
+    EXPECT_THAT(Removed(), IsEmpty());
+    EXPECT_EQ(Reason(Full(1)), "newest good backup");
+    EXPECT_THAT(Reason(Diff(3, 4)), HasSubstr("would be the newest good backup, but"));
+    EXPECT_THAT(RemovedWal(), ElementsAre("5-9")) << "recovery from day 1 needs the rest";
+  }
+  input_.lost.clear();
+  EXPECT_THAT(Removed(), ElementsAre(Full(1)));
+}
+
+TEST_F(RetentionTest, ARecordOfDamageGoesWithItsBackup) {
+  input_.settings = {.full = 1, .diff = 7, .archive = 1};
+  HaveFull(1);
+  HaveFull(2);
+  input_.catalog.broken.push_back({Full(3), MakeError(ErrorCode::kDataCorrupted, "damaged")});
+  input_.damage_records = {Full(1), Full(2), Full(3), Full(4)};
+  EXPECT_THAT(Removed(RetentionKind::kDamage), ElementsAre(Full(1), Full(4)));
+}
+
+// Nobody who writes records of damage can have anything removed by that.
+TEST_F(RetentionTest, NoRecordOfDamageIsTheReasonOfARemoval) {
+  std::mt19937 random(1);
+  const auto below = [&](unsigned limit) { return static_cast<int>(random() % limit); };
+  for (int round = 0; round < 200; ++round) {
+    input_.catalog.backups.clear();
+    input_.lost.clear();
+    wal_.clear();
+    HaveBranch(3, Day(round % 2 == 0 ? 1000 : 900), Day(1000));
+    input_.settings = {.full = 1 + below(3), .diff = 1 + below(3), .archive = 1 + below(3)};
+    input_.settings.window = std::chrono::hours(24 * 15 * below(2));
+    input_.settings.keep.clear();
+    if (below(2) == 0) {
+      input_.settings.keep.push_back({.count = 1 + below(4), .period = KeepPeriod::kDay});
+    }
+    input_.now = Day(below(2) == 0 ? 20 : 1000);
+    HaveWal(5, 130);
+    int full = 1;
+    for (int day = 1; day <= 12; ++day) {
+      if (day == 1 || below(3) == 0) {
+        full = day;
+      }
+      BackupSummary& backup = full == day ? HaveFull(day) : HaveDiff(full, day);
+      backup.timeline = day > 4 && below(2) == 0 ? 2 : 1;
+    }
+    const auto removed = [&] {
+      std::vector<std::string> all = Removed();
+      for (const RetentionDecision& decision : decisions_) {
+        if (decision.kind == RetentionKind::kWal && !decision.keep) {
+          for (SegmentNumber segment = SegmentNumberOf(decision.name, kTestSegmentSize);
+               segment <= SegmentNumberOf(decision.last, kTestSegmentSize); ++segment) {
+            all.push_back(fmt::format("{} {}", decision.name.substr(0, 8), segment));
+          }
+        }
+      }
+      return all;
+    };
+    const std::vector<std::string> without = removed();
+    for (const BackupSummary& backup : input_.catalog.backups) {
+      if (below(3) == 0) {
+        input_.lost[backup.label] = {
+            .name = {},
+            .reason = "damaged",
+            .by = below(2) == 0 ? LostPart::By::kRecord : LostPart::By::kDoubt};
+      }
+    }
+    EXPECT_THAT(without, IsSupersetOf(removed())) << "round " << round;
+  }
+}
+
 TEST_F(RetentionTest, WalOfAFullThatLacksPacksStaysWithIt) {
   input_.settings = {.full = 3, .diff = 7, .archive = 3};
   HaveFull(1);

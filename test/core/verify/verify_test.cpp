@@ -12,6 +12,8 @@
 #include "core/archive/archive_survey.h"
 #include "core/archive/index_builder.h"
 #include "core/limits.h"
+#include "core/repository/backup_catalog.h"
+#include "core/repository/damage_record.h"
 #include "core/repository/key_wraps.h"
 #include "core/restore/test_restore.h"
 #include "core/retention/pins.h"
@@ -282,6 +284,177 @@ TEST_P(VerifyTest, AFlippedByteIsFoundOnlyByOpening) {
   }
   FlipByte(PathOf(PackName(diff_.label, 1)), 100'000);
   EXPECT_THAT(Problems(true), ElementsAre(OfDiff(PackName(diff_.label, 1))));
+}
+
+// A full verification whose findings are remembered.
+class RememberTest : public VerifyTest {
+ protected:
+  RememberedDamage Remember(std::vector<std::string> labels = {}) {
+    const auto report = Verify(true, std::move(labels));
+    EXPECT_OK(report);
+    const auto remembered = RememberDamage(*fixture_.repository, *report);
+    EXPECT_OK(remembered);
+    return remembered.value_or(RememberedDamage());
+  }
+  LostParts Known() const {
+    return ReadKnownDamage(*fixture_.repository,
+                           ReadBackupCatalog(*fixture_.repository).value().backups)
+        .value();
+  }
+  bool IsKnown(const std::string& label) const {
+    return fixture_.repository.Exists(DamageName(label));
+  }
+  const std::string pack_ = PackName(full_.label, 1);
+};
+INSTANTIATE_TEST_SUITE_P(Ciphers, RememberTest, testing::Values(Cipher::kNone, Cipher::kAes256Gcm),
+                         CipherTestName);
+
+TEST_P(RememberTest, ADamagedPackUntilItIsGoodAgain) {
+  EXPECT_THAT(Remember().stored, IsEmpty());
+  FlipByte(PathOf(pack_), 40'000);
+  const RememberedDamage found = Remember();
+  EXPECT_THAT(found.stored, ElementsAre(full_.label));
+  EXPECT_THAT(found.removed, IsEmpty());
+  EXPECT_FALSE(IsKnown(diff_.label)) << "it is known by its full";
+  EXPECT_TRUE(Known().at(full_.label).by == LostPart::By::kRecord);
+  EXPECT_THAT(Known().at(full_.label).reason, HasSubstr(pack_));
+  EXPECT_THAT(Verify(false)->orphans, IsEmpty());
+  if (std::system("test -x /usr/bin/python3") == 0 && GetParam() != Cipher::kNone) {
+    EXPECT_EQ(fixture_.RunSecondReader("cat " + DamageName(full_.label)), 0)
+        << fixture_.SecondReadersLog();
+  }
+
+  const std::string text = ReadText(PathOf(DamageName(full_.label)));
+  EXPECT_THAT(Remember().stored, IsEmpty()) << "it is known";
+  EXPECT_THAT(Remember({diff_.label}).removed, IsEmpty());
+  EXPECT_EQ(ReadText(PathOf(DamageName(full_.label))), text);
+
+  FlipByte(PathOf(ManifestName(full_.label)), 70);
+  EXPECT_THAT(Remember().stored, ElementsAre(full_.label)) << "other objects than before";
+  EXPECT_THAT(Known().at(full_.label).reason, HasSubstr(ManifestName(full_.label)));
+  FlipByte(PathOf(ManifestName(full_.label)), 70);
+  FlipByte(PathOf(pack_), 40'000);
+  EXPECT_THAT(Remember().removed, ElementsAre(full_.label));
+  EXPECT_FALSE(IsKnown(full_.label));
+}
+
+// A listing finds these at any time, and nobody has read them.
+TEST_P(RememberTest, NotWhatIsMissingOrOfAnotherSize) {
+  FlipByte(PathOf(pack_), 40'000);
+  Remember();
+  const std::string content = ReadText(PathOf(pack_));
+  WriteText(PathOf(pack_), content.substr(0, content.size() - 1));
+  EXPECT_THAT(Remember().removed, IsEmpty()) << "it was not read";
+  std::filesystem::remove(PathOf(pack_));
+  EXPECT_THAT(Remember().removed, IsEmpty());
+  std::filesystem::remove(PathOf(DamageName(full_.label)));
+  EXPECT_THAT(Remember().stored, IsEmpty());
+  EXPECT_FALSE(Verify(true)->passed());
+}
+
+TEST_P(RememberTest, NotWhatTheStoreOrItsDiskDidNotGive) {
+  for (const ErrorCode code : {ErrorCode::kIo, ErrorCode::kUnavailable}) {
+    fixture_.repository.store().SetHook(
+        [&](FaultStore::Operation operation, std::string_view name) -> Status {
+          return operation == FaultStore::Operation::kGet && name == pack_
+                     ? Status(MakeError(code, "no answer of {}", name))
+                     : Ok();
+        });
+    const auto report = Verify(true);
+    ASSERT_EQ(report.has_value(), code == ErrorCode::kIo);
+    fixture_.repository.store().SetHook(nullptr);
+    if (report) {
+      EXPECT_FALSE(report->passed());
+      EXPECT_THAT(RememberDamage(*fixture_.repository, *report)->stored, IsEmpty());
+    }
+  }
+}
+
+// For example a proxy, or a memory module, that is wrong once.
+TEST_P(RememberTest, NotWhatIsGoodWhenItIsReadAgain) {
+  FlipByte(PathOf(pack_), 40'000);
+  int gets = 0;
+  fixture_.repository.store().SetHook(
+      [&](FaultStore::Operation operation, std::string_view name) -> Status {
+        if (operation == FaultStore::Operation::kGet && name == pack_ && ++gets == 2) {
+          FlipByte(PathOf(pack_), 40'000);
+        }
+        return Ok();
+      });
+  EXPECT_THAT(Remember().stored, IsEmpty());
+  EXPECT_EQ(gets, 2);
+  fixture_.repository.store().SetHook(nullptr);
+}
+
+TEST_P(RememberTest, AStoreThatMayNotBeWrittenIsAnErrorOfItsOwn) {
+  FlipByte(PathOf(pack_), 40'000);
+  const auto report = Verify(true);
+  ASSERT_OK(report);
+  fixture_.repository.store().SetHook([](FaultStore::Operation operation, std::string_view) {
+    return operation == FaultStore::Operation::kPut
+               ? Status(MakeError(ErrorCode::kPermissionDenied, "access denied"))
+               : Ok();
+  });
+  EXPECT_FALSE(RememberDamage(*fixture_.repository, *report).has_value());
+  fixture_.repository.store().SetHook(nullptr);
+  EXPECT_THAT(Known(), IsEmpty());
+}
+
+// An expiry needs no lock of ours: it may have removed the backup in between.
+TEST_P(RememberTest, NothingIsLeftOfABackupThatIsRemovedMeanwhile) {
+  FlipByte(PathOf(pack_), 40'000);
+  const auto report = Verify(true);
+  ASSERT_OK(report);
+  int heads = 0;
+  fixture_.repository.store().SetHook([&](FaultStore::Operation operation, std::string_view name) {
+    if (operation == FaultStore::Operation::kHead && name == BackupDocumentName(full_.label) &&
+        ++heads == 2) {
+      std::filesystem::remove(PathOf(std::string(name)));
+    }
+    return Ok();
+  });
+  EXPECT_OK(RememberDamage(*fixture_.repository, *report));
+  EXPECT_EQ(heads, 2);
+  fixture_.repository.store().SetHook(nullptr);
+  EXPECT_FALSE(IsKnown(full_.label));
+  WriteText(PathOf(DamageName(full_.label)), "left by a verification that has ended");
+  EXPECT_THAT(Verify(false)->orphans, ElementsAre(DamageName(full_.label)));
+}
+
+TEST_P(RememberTest, ARecordThatIsNotOursIsADoubtAndIsReplaced) {
+  const std::string name = DamageName(full_.label);
+  for (const char* const text : {"", "{}", R"({"format":1,"mac":"00"})"}) {
+    WriteText(PathOf(name), text);
+    EXPECT_TRUE(Known().at(full_.label).by == LostPart::By::kDoubt) << text;
+    EXPECT_THAT(Known().at(full_.label).reason, HasSubstr(name));
+    EXPECT_EQ(Known().size(), 1U);
+    EXPECT_THAT(Remember().removed, ElementsAre(full_.label)) << "the backup is good";
+  }
+  WriteText(PathOf(name), "{}");
+  FlipByte(PathOf(pack_), 40'000);
+  EXPECT_THAT(Remember().stored, ElementsAre(full_.label));
+  EXPECT_TRUE(Known().at(full_.label).by == LostPart::By::kRecord);
+  // A true record under the name of another backup, and one of another manifest.
+  std::filesystem::copy_file(PathOf(name), PathOf(DamageName(diff_.label)));
+  EXPECT_TRUE(Known().at(diff_.label).by == LostPart::By::kDoubt);
+  std::filesystem::remove(PathOf(DamageName(diff_.label)));
+  ASSERT_OK(StoreDamage(*fixture_.repository, diff_.label,
+                        {.node = "n", .objects = {{PackName(diff_.label, 1)}, 1}}));
+  EXPECT_THAT(Known().at(diff_.label).reason, HasSubstr("is about another manifest"));
+}
+
+TEST_P(RememberTest, WhatCannotBeListedIsADoubtAboutEveryBackup) {
+  WriteText(PathOf("damage/junk"), "junk");
+  WriteText(PathOf(DamageName("20200101-020000F")), "of no backup");
+  EXPECT_THAT(Known(), IsEmpty());
+  fixture_.repository.store().SetHook([](FaultStore::Operation operation, std::string_view name) {
+    return operation == FaultStore::Operation::kList && name == kDamagePrefix
+               ? Status(MakeError(ErrorCode::kPermissionDenied, "access denied"))
+               : Ok();
+  });
+  EXPECT_EQ(Known().size(), 2U);
+  EXPECT_TRUE(Known().at(diff_.label).by == LostPart::By::kDoubt);
+  fixture_.repository.store().SetHook(nullptr);
 }
 
 TEST_P(VerifyTest, AManifestThatIsMissingOrDamagedIsNamed) {
