@@ -150,6 +150,7 @@ my ($last) = slurp_file($short->data_dir . '/postgresql.auto.conf') =~ / --last-
 ok($last, 'restore_command names the last segment');
 become();
 my ($segment) = grep { m{/\Q$last\E$} } @objects;
+VezaTest::s3_request('--request', 'DELETE', bucket_policy()) if !$limited;
 while (my $id = eval { version_of($segment) })
 {
 	delete_version($segment, $id) or die "could not remove version $id of $segment";
@@ -197,7 +198,8 @@ sub put_bucket_policy
 {
 	my $policy = sprintf '{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", '
 	  . '"Action": "s3:DeleteObjectVersion", "Resource": "arn:aws:s3:::%s/*"}]}', $ENV{VEZA_TEST_S3_BUCKET};
-	VezaTest::s3_request('--request', 'PUT', '--data-binary', $policy,
-		"$ENV{VEZA_TEST_S3_ENDPOINT}/$ENV{VEZA_TEST_S3_BUCKET}?policy=");
+	VezaTest::s3_request('--request', 'PUT', '--data-binary', $policy, bucket_policy());
 	return;
 }
+
+sub bucket_policy { return "$ENV{VEZA_TEST_S3_ENDPOINT}/$ENV{VEZA_TEST_S3_BUCKET}?policy=" }
