@@ -2,6 +2,8 @@
 #include "core/mirror/mirror.h"
 
 #include "cli/command.h"
+#include "cli/metrics_file.h"
+#include "cli/mirror_metrics.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 
@@ -12,13 +14,8 @@ struct MirrorArguments {
   bool dry_run = false;
   std::uint64_t rate = 0;
   int jobs = 0;
+  std::string metrics_file;
 };
-
-std::chrono::seconds LagOf(const MirrorReport& report) {
-  return report.oldest_behind && *report.oldest_behind < report.now
-             ? std::chrono::duration_cast<std::chrono::seconds>(report.now - *report.oldest_behind)
-             : std::chrono::seconds(0);
-}
 
 Json ToJson(const std::vector<NotMirrored>& list) {
   Json array = Json::Array();
@@ -39,7 +36,7 @@ Json ToJson(const MirrorReport& report, const std::string& location, bool dry_ru
           {"behind",
            {{"objects", report.objects_behind},
             {"bytes", report.bytes_behind},
-            {"seconds", LagOf(report).count()}}},
+            {"seconds", report.lag().count()}}},
           {"copied",
            {{"objects", report.objects_copied},
             {"bytes", report.bytes_copied},
@@ -82,7 +79,7 @@ std::string ToText(const MirrorReport& report, const std::string& location, bool
               ? "was behind: by nothing\n"
               : fmt::format("was behind: by {} objects ({}), the oldest of them {} old\n",
                             report.objects_behind, FormatSize(report.bytes_behind),
-                            FormatDuration(LagOf(report)));
+                            FormatDuration(report.lag()));
   if (!dry_run) {
     text += fmt::format("copied: {} objects ({}), {} backups, in {}\n", report.objects_copied,
                         FormatSize(report.bytes_copied), report.backups_copied.size(),
@@ -100,8 +97,14 @@ bool NeedsReadingBack(const Config& mirror) {
   return mirror.kind == RepositoryKind::kDirectory;
 }
 
-Result<int> RunMirrorCommand(const GlobalOptions& options, const MirrorArguments& arguments) {
-  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+struct Pass {
+  MirrorReport report;
+  std::string location;  // of the mirror
+  std::chrono::milliseconds elapsed{};
+};
+
+Result<Pass> RunPass(const GlobalOptions& options, const Config& config,
+                     const MirrorArguments& arguments) {
   ASSIGN_OR_RETURN(const Config mirror_config, LoadMirrorConfig(options.config_file));
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
   ASSIGN_OR_RETURN(const std::shared_ptr<Store> mirror, Connect(options, mirror_config, {}));
@@ -115,19 +118,39 @@ Result<int> RunMirrorCommand(const GlobalOptions& options, const MirrorArguments
   ProgressReporter reporter(clock, options.quiet, [&] {
     return ProgressState{progress.bytes_done, progress.bytes_behind, "mirroring"};
   });
-  const Result<MirrorReport> report = RunMirror(*repository, mirror, pass, progress);
+  Result<MirrorReport> report = RunMirror(*repository, mirror, pass, progress);
   reporter.Stop();
-  if (!report) {
-    return report.error();
+  RETURN_IF_ERROR(report);
+  return Pass{std::move(*report), mirror->location(),
+              std::chrono::duration_cast<std::chrono::milliseconds>(clock.Steady() - begin)};
+}
+
+Result<int> RunMirrorCommand(const GlobalOptions& options, const MirrorArguments& arguments) {
+  if (arguments.dry_run && !arguments.metrics_file.empty()) {
+    return MakeError(ErrorCode::kInvalidArgument, "--dry-run and --metrics-file exclude each other")
+        .WithHint("A dry run copies nothing, so the metrics would tell of another pass.");
   }
-  const auto elapsed =
-      std::chrono::duration_cast<std::chrono::milliseconds>(clock.Steady() - begin);
+  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  const Clock& clock = *options.environment.clock;
+  const TimePoint begun = clock.Now();
+  const Result<Pass> pass = RunPass(options, config, arguments);
+  const bool interrupted = !pass && pass.error().code == ErrorCode::kCancelled;
+  Status metrics = Ok();
+  if (!arguments.metrics_file.empty() && !interrupted) {
+    metrics = ReplaceMetrics(arguments.metrics_file, [&](std::string_view before) {
+      return FormatMirrorMetrics(config.cluster, pass ? &pass->report : nullptr, begun, clock.Now(),
+                                 before);
+    });
+  }
+  RETURN_IF_ERROR(pass);
+  const MirrorReport& report = pass->report;
   if (options.json) {
-    PrintJson(ToJson(*report, mirror->location(), pass.dry_run, elapsed));
-  } else if (!options.quiet || !report->is_whole()) {
-    PrintText(ToText(*report, mirror->location(), pass.dry_run, elapsed));
+    PrintJson(ToJson(report, pass->location, arguments.dry_run, pass->elapsed));
+  } else if (!options.quiet || !report.is_whole()) {
+    PrintText(ToText(report, pass->location, arguments.dry_run, pass->elapsed));
   }
-  return report->is_whole() ? kDone : kBadAnswer;
+  RETURN_IF_ERROR(metrics);
+  return report.is_whole() ? kDone : kBadAnswer;
 }
 
 }  // namespace
@@ -142,6 +165,10 @@ Subcommand AddMirror(Command parent) {
                "Copy at most this many bytes per second, for example 20MB; default: no limit")
       .TypeName("BYTES");
   AddJobsOption(command, arguments->jobs);
+  command
+      .Add("--metrics-file", arguments->metrics_file,
+           "Write metrics to this file, for node_exporter's textfile collector")
+      .TypeName("FILE");
   command.SetFooter(
       "One pass. It may be ended at any time, and the next one goes on. It replaces and deletes\n"
       "nothing on the mirror, and locks nothing. Exit code 1: something was not copied, and the\n"

@@ -13,6 +13,7 @@ use Time::HiRes qw(sleep);
 use VezaTest;
 
 my $mirror = store() eq 's3' ? repository() . '-mirror' : PostgreSQL::Test::Utils::tempdir('mirror') . '/place';
+my $metrics_file = PostgreSQL::Test::Utils::tempdir('metrics') . '/veza_backup_mirror.prom';
 my $mirror_conf = PostgreSQL::Test::Utils::tempdir('mirror_conf') . '/mirror.conf';
 
 sub rows_of { return $_[0]->safe_psql('postgres', 'SELECT count(*), sum(id) FROM t') }
@@ -41,6 +42,14 @@ sub mirror
 {
 	my ($node, @arguments) = @_;
 	return decode_json($node->vezactl_ok([ '--output', 'json', '--quiet', 'mirror', @arguments ]));
+}
+
+# The sample of that name in the file of metrics.
+sub metric
+{
+	my ($name) = @_;
+	my ($value) = slurp_file($metrics_file) =~ /^veza_backup_mirror_\Q$name\E\{cluster="main"\} (\S+)$/m;
+	return $value;
 }
 
 # Kills a pass after so many seconds.
@@ -96,7 +105,8 @@ cmp_ok($behind->{behind}{objects}, '>', 5, "a dry run says that $behind->{behind
 is(mirror($node, '--dry-run')->{behind}{objects}, $behind->{behind}{objects}, 'and has copied none');
 my $killed = 0;
 my %seen;
-foreach my $seconds (0.1, 0.3, 0.5, 0.7, 0.9, 1.1)
+my $deadline = time + 180;
+for (my $seconds = 0.1; ($killed < 3 || keys %seen < 3) && time < $deadline; $seconds += 0.2)
 {
 	$killed += kill_a_pass($node, $seconds) == 9;
 	my $report = mirror($node, '--dry-run');
@@ -112,7 +122,13 @@ my $report = mirror($node);
 is_deeply($report->{copied}{backups}, [$full], 'the next pass ends with the backup');
 is($report->{conflict_count} + $report->{unreadable_count}, 0, 'and without a conflict');
 like($node->vezactl_ok([ '--repository', 'mirror', 'verify', '--full' ]), qr/nothing is wrong/, 'the mirror is whole');
-is(mirror($node)->{behind}{objects}, 0, 'a pass that finds nothing to do');
+$node->vezactl_fails([ 'mirror', '--dry-run', '--metrics-file', $metrics_file ],
+	2, qr/--dry-run and --metrics-file exclude each other/, 'metrics of a dry run');
+is(mirror($node, '--metrics-file', $metrics_file)->{behind}{objects}, 0, 'a pass that finds nothing to do');
+is(metric('success'), 1, 'metrics: the pass has succeeded');
+is(metric("behind_$_"), 0, "metrics: behind by no $_") foreach qw(objects bytes seconds);
+is(metric('not_copied'), 0, 'metrics: nothing is left out');
+cmp_ok(abs(metric('whole_timestamp_seconds') - time), '<', 60, 'metrics: the mirror is whole');
 
 # --- what comes later -----------------------------------------------------------------------------
 
@@ -146,8 +162,11 @@ delete_object($_) foreach objects();
 $node->change_conf(s3_secret_key => 'revoked-0000000000000000000000000000') if store() eq 's3';
 my ($exit) = $node->vezactl('info');
 isnt($exit, 0, 'the first repository is gone');
-($exit) = $node->vezactl('mirror');
+my $whole = metric('whole_timestamp_seconds');
+($exit) = $node->vezactl('mirror', '--metrics-file', $metrics_file);
 is($exit, 2, 'a pass without a first repository fails');
+is(metric('success'), 0, 'metrics: so they say');
+is(metric('whole_timestamp_seconds'), $whole, 'metrics: and when the mirror was whole');
 my $info = decode_json($node->vezactl_ok([ '--repository', 'mirror', '--output', 'json', 'info' ]));
 is_deeply([ map { $_->{label} } @{ $info->{backups} } ], [ $full, $diff, $incr ], 'the mirror has the backups');
 like($node->vezactl_ok([ 'verify', '--mirror', '--full' ]), qr/nothing is wrong/, 'and is whole');

@@ -221,9 +221,9 @@ def check_metrics(top):
     for name, labels in re.findall(r"(?m)^(\w+)\{(.*)\} ", (top / "ops/metrics.txt").read_text()):
         others = [label for label in re.findall(r'(\w+)="', labels) if label != "cluster"]
         real.add(name + (f"{{{','.join(others)}}}" if others else ""))
-    written = {cell.strip("`") for file in ("operations.md", "drill.md")
+    written = {cell.strip("`") for file in ("operations.md", "drill.md", "mirror.md")
                for cell in first_cells((top / "docs" / file).read_text(), "metric | meaning")}
-    compare("docs/operations.md and docs/drill.md: metrics", written, real)
+    compare("docs/operations.md, drill.md and mirror.md: metrics", written, real)
 
 
 # Messages

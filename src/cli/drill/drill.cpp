@@ -8,10 +8,10 @@
 #include "cli/command.h"
 #include "cli/drill/metrics.h"
 #include "cli/drill/supervisor.h"
+#include "cli/metrics_file.h"
 #include "cli/output.h"
 #include "cli/restore_options.h"
 #include "core/repository/connect.h"
-#include "core/storage/file_io.h"
 
 namespace veza::cli {
 namespace {
@@ -109,13 +109,9 @@ Status WriteMetrics(const std::string& path, const std::string& cluster,
   if (path.empty() || report.interrupted) {
     return Ok();
   }
-  const Result<std::string> before = ReadTextFile(path);
-  // The old file may be the only place that tells when a drill last passed.
-  if (!before && before.error().code != ErrorCode::kNotFound) {
-    return before.error();
-  }
-  return ReplaceTextFile(
-      path, FormatDrillMetrics(cluster, report.record, report.last_passed, before.value_or("")));
+  return ReplaceMetrics(path, [&](std::string_view before) {
+    return FormatDrillMetrics(cluster, report.record, report.last_passed, before);
+  });
 }
 
 struct Prepared {

@@ -64,6 +64,12 @@ struct MirrorReport {
   // that were removed under way.
   std::vector<NotMirrored> incomplete;
 
+  // For how long the repository had had the oldest object that was missing. 0 when none was.
+  std::chrono::seconds lag() const {
+    return oldest_behind && *oldest_behind < now
+               ? std::chrono::duration_cast<std::chrono::seconds>(now - *oldest_behind)
+               : std::chrono::seconds(0);
+  }
   // Everything that the repository had at the beginning, and still has, is on the mirror.
   bool is_whole() const {
     return conflict_count == 0 && unreadable_count == 0 && incomplete.empty();
