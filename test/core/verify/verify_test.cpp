@@ -386,6 +386,21 @@ TEST_P(RememberTest, NotWhatIsGoodWhenItIsReadAgain) {
   fixture_.repository.store().SetHook(nullptr);
 }
 
+// Its content was bad twice, but nobody knows whether all of it was read.
+TEST_P(RememberTest, NotWhatTheDiskCannotReadToItsEnd) {
+  FlipByte(PathOf(pack_), 40'000);
+  int gets = 0;
+  fixture_.repository.store().SetHook(
+      [&](FaultStore::Operation operation, std::string_view name) -> Status {
+        return operation == FaultStore::Operation::kGet && name == pack_ && ++gets == 3
+                   ? Status(MakeError(ErrorCode::kIo, "could not read {}", name))
+                   : Ok();
+      });
+  EXPECT_THAT(Remember().stored, IsEmpty());
+  EXPECT_EQ(gets, 3);
+  fixture_.repository.store().SetHook(nullptr);
+}
+
 TEST_P(RememberTest, AStoreThatMayNotBeWrittenIsAnErrorOfItsOwn) {
   FlipByte(PathOf(pack_), 40'000);
   const auto report = Verify(true);
