@@ -89,6 +89,9 @@ sub finds
 	return;
 }
 
+# It would find that WAL is missing, and take a backup.
+my $scheduler = $node->scheduler_pid;
+kill 'STOP', $scheduler or die "could not stop process $scheduler: $!";
 my $pack = "backup/$full/pack/00000002";
 my @of_both = ("$pack|$full", "$pack|$diff");
 finds("main/$pack", \&remove, \@of_both, \@of_both);
@@ -117,6 +120,7 @@ my $window_object = wal_object($second_after);
 finds("main/$window_object", \&remove, ["$window_object|"], ["$window_object|"]);
 finds("main/$window_object", \&flip, [], ["$window_object|"]);
 finds('main/' . wal_object($last), \&remove, [], []);
+kill 'CONT', $scheduler;
 
 write_object("main/backup/$full/pack/00000077", 'stray');
 write_object('main/stray', 'x');
