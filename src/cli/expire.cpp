@@ -277,8 +277,8 @@ Subcommand AddExpire(Command parent) {
   command.SetFooter(
       "The rules are those of the server (veza_backup_expire()). Numbers that are neither given\n"
       "nor in the configuration file are those that the server had at its newest backup; of\n"
-      "several nodes the largest. If one backup does not tell, or cannot be read, each number has\n"
-      "to be given. While a backup or another expiry is at work, nothing is removed.");
+      "several nodes the largest. If one backup does not tell, or cannot be read, each number and\n"
+      "rule has to be given. While a backup or another expiry is at work, nothing is removed.");
   return {command,
           [arguments](const GlobalOptions& options) { return RunExpire(options, *arguments); },
           DefaultExitCode};

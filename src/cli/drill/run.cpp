@@ -20,7 +20,7 @@
 #include "core/repository/connect.h"
 #include "core/restore/recovery_end.h"
 #include "core/restore/restore.h"
-#include "core/retention/retention.h"
+#include "core/retention/expire.h"
 
 namespace veza::cli {
 namespace {
@@ -159,12 +159,9 @@ class Drill {
       return Ok();
     }
     ASSIGN_OR_RETURN(BackupCatalog catalog, ReadBackupCatalog(*repository_));
-    ASSIGN_OR_RETURN(const Identity identity,
-                     repository_->IdentityOf(plan_.backup.system_identifier));
-    ASSIGN_OR_RETURN(Lineage lineage, ReadLineage(*repository_, identity));
-    const std::optional<BackupSummary> anchor =
-        OldestWalAnchor(RetentionOf(config), plan_.backup.system_identifier, std::move(lineage),
-                        std::move(catalog), clock_.Now());
+    ASSIGN_OR_RETURN(const std::optional<BackupSummary> anchor,
+                     OldestWithAllWal(*repository_, plan_.backup.system_identifier,
+                                      RetentionOf(config), std::move(catalog), clock_.Now()));
     if (anchor && plan_.backup.start_lsn < anchor->start_lsn) {
       return Ok();
     }

@@ -58,6 +58,16 @@ Lineage::Lineage(std::uint64_t segment_size, std::vector<TimelineTrace> traces) 
   }
 }
 
+std::vector<TimelineId> Lineage::GrownSince(TimePoint time) const {
+  std::vector<TimelineId> grown;
+  for (const auto& [timeline, trace] : traces_) {
+    if (trace.last && trace.last_stored >= time) {
+      grown.push_back(timeline);
+    }
+  }
+  return grown;
+}
+
 // Whether its newest segment lies at or behind every point where another timeline parted from it.
 bool Lineage::GrowsAlone(const TimelineTrace& trace, std::uint64_t segment_size) const {
   return std::ranges::none_of(traces_, [&](const auto& other) {

@@ -35,6 +35,8 @@ class Lineage {
 
   // The lines that are alive. A line is named by its last timeline.
   const std::vector<TimelineId>& alive() const { return alive_; }
+  // The timelines whose newest segment was stored at this time or later, alive or not.
+  std::vector<TimelineId> GrownSince(TimePoint time) const;
   // Whether the point lies on the line. Without the history file of the line this is not known:
   // then Holds() says no, and MayHold() says yes unless the timeline is newer than the line.
   bool Holds(TimelineId line, TimelineId timeline, Lsn lsn) const;

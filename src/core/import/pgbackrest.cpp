@@ -1082,7 +1082,7 @@ Status Translation::RetentionFull(const std::string&, ImportedLine& line) {
   SetRetention("retention_full", FitsWindow(days) ? 1 : 0, line);
   if (!FitsWindow(days)) {
     AddRemark("All full backups are kept: no window is as long.", line);
-  } else if (ExpiresByItself()) {
+  } else {
     Set(line, "retention_window", fmt::format("{}d", days));
     AddRemark("The window keeps all full backups that it needs, and one is left in any case.",
               line);

@@ -581,6 +581,33 @@ Result<std::vector<RetentionDecision>> PlanExpire(const Repository& repository,
   return PlanExpire(repository, system_identifier, Always(settings));
 }
 
+Result<std::optional<BackupSummary>> OldestWithAllWal(const Repository& repository,
+                                                      std::uint64_t system_identifier,
+                                                      const RetentionSettings& settings,
+                                                      BackupCatalog catalog, TimePoint now) {
+  RetentionInput input;
+  input.settings = settings;
+  input.system_identifier = system_identifier;
+  input.now = now;
+  ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(system_identifier));
+  ASSIGN_OR_RETURN(input.lineage, ReadLineage(repository, identity));
+  input.catalog = std::move(catalog);
+  for (KeptWal& kept : WhereWalIsKept(input)) {
+    if (!kept.by_window) {
+      return std::optional(std::move(kept.from));
+    }
+    const SegmentNumber next = SegmentOf(kept.from.stop_lsn, kept.from.wal_segment_size) + 1;
+    ASSIGN_OR_RETURN(const std::string name,
+                     WalObjectName(system_identifier, SegmentName(kept.from.timeline, next,
+                                                                  kept.from.wal_segment_size)));
+    ASSIGN_OR_RETURN(const std::optional<ObjectInfo> there, HeadIfThere(repository.store(), name));
+    if (there) {
+      return std::optional(std::move(kept.from));
+    }
+  }
+  return std::optional<BackupSummary>();
+}
+
 Status ReadFragments(Store& store, TimePoint now, Fragments* young, Fragments* old) {
   return store.ListFragments([&](const ObjectInfo& fragment) {
     if (now - fragment.modified > kWrittenJustNow) {

@@ -52,6 +52,15 @@ Result<std::vector<RetentionDecision>> ExpireUnderLock(const Repository& reposit
                                                        const RetentionSettings& settings,
                                                        int requests_in_flight);
 
+// The oldest backup of the system from whose start on retention keeps all WAL at the time `now`.
+// nullopt when no backup is good. A backup that only retention_window counts is passed over when
+// the segment behind its own WAL is missing: the WAL between two backups was removed before the
+// window was set, or was as long as it is now. What backups lack is not looked for.
+Result<std::optional<BackupSummary>> OldestWithAllWal(const Repository& repository,
+                                                      std::uint64_t system_identifier,
+                                                      const RetentionSettings& settings,
+                                                      BackupCatalog catalog, TimePoint now);
+
 // The fragments in a store, divided by the age at which Expire() removes them. Fragments that were
 // written to in the last minute are left out, because most of them belong to writes in progress.
 Status ReadFragments(Store& store, TimePoint now, Fragments* young, Fragments* old);

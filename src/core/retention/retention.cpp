@@ -22,6 +22,12 @@ std::size_t LimitOf(int setting) {
   return setting == 0 ? std::numeric_limits<std::size_t>::max() : static_cast<std::size_t>(setting);
 }
 
+constexpr const char* kArchive = "retention_archive";
+constexpr const char* kWindow = "retention_window";
+
+// What the times of a backup may differ by. If they differ by more, the clock was set.
+constexpr std::chrono::hours kLongestBackup{30 * 24};
+
 // A backup from whose start on all WAL is kept, and the setting that wants it so.
 struct WalAnchor {
   const BackupSummary* backup;
@@ -108,22 +114,24 @@ class BackupRules {
   std::vector<WalAnchor> WalAnchors() const {
     std::vector<WalAnchor> anchors;
     for (const BackupSummary* newest : newest_good_) {
-      anchors.push_back({newest, "retention_archive"});
+      anchors.push_back({newest, kArchive});
     }
     const std::size_t limit =
         std::min(LimitOf(input_.settings.archive), LimitOf(input_.settings.full));
     // Also of a full that lacks a part while it is kept: the part may come back.
     for (const auto& [label, full] : own_) {
-      if (full->type != BackupType::kFull || full->checksum_failures > 0) {
+      if (full->type != BackupType::kFull) {
         continue;
       }
       const std::vector<TimelineId> lines = LinesOf(*full);
-      if (std::ranges::any_of(lines, [&, full = full](TimelineId line) {
+      if (full->checksum_failures == 0 &&
+          std::ranges::any_of(lines, [&, full = full](TimelineId line) {
             return NewerGood(*full, line) < limit;
           })) {
-        anchors.push_back({full, "retention_archive"});
-      } else if (!lines.empty() && in_window_.contains(full)) {
-        anchors.push_back({full, "retention_window"});
+        anchors.push_back({full, kArchive});
+      } else if (in_window_.contains(full)) {
+        // Also with wrong checksums: where nothing better leads to a moment, it is restored.
+        anchors.push_back({full, kWindow});
       }
     }
     return anchors;
@@ -312,17 +320,29 @@ class BackupRules {
         backup.sources, [&](const SourceBackup& source) { return own_.contains(source.label); });
   }
 
-  // Clocks may differ. In doubt a backup ended within the window.
+  TimePoint WindowBegin() const { return input_.now - input_.settings.window - kClockTolerance; }
+
+  // By the store's clock, of which the label is: a node's clock may have been wrong for years. The
+  // difference of the node's times may be wrong, too, if its clock was set meanwhile.
+  static TimePoint EndOf(const BackupSummary& backup) {
+    return LabelTime(backup) +
+           std::min(std::chrono::ceil<std::chrono::microseconds>(DurationOf(backup)),
+                    std::chrono::microseconds(kLongestBackup));
+  }
   bool EndedBeforeWindow(const BackupSummary& backup) const {
-    return backup.stop_time < input_.now - input_.settings.window - kClockTolerance;
+    return EndOf(backup) < WindowBegin();
   }
 
   // A recovery to a moment of the window begins with a backup that had ended by then. So on each
-  // line the newest good full that ended before the window stays, and all that came later.
+  // line the newest good full that ended before the window stays, and all that came later. A line
+  // that has been abandoned within the window has moments of it, too.
   void KeepWindow() {
     if (input_.settings.window.count() == 0) {
       return;
     }
+    window_lines_ = lines_;
+    const std::vector<TimelineId> grown = input_.lineage.GrownSince(WindowBegin());
+    window_lines_.insert(grown.begin(), grown.end());
     const std::string window = WindowText(input_.settings.window);
     for (const auto& [label, backup] : own_) {
       if (!HasItsSources(*backup)) {
@@ -342,10 +362,11 @@ class BackupRules {
 
   // Whether no good full is certainly newer, and old enough, on some line that the full may lie on.
   bool OpensWindow(const BackupSummary& full) const {
-    return std::ranges::any_of(LinesOf(full), [&](TimelineId line) {
-      return std::ranges::none_of(Good(BackupType::kFull), [&](const BackupSummary* other) {
-        return EndedBeforeWindow(*other) && IsNewerOnLine(*other, full, line);
-      });
+    return std::ranges::any_of(window_lines_, [&](TimelineId line) {
+      return input_.lineage.MayHold(line, full.timeline, full.stop_lsn) &&
+             std::ranges::none_of(Good(BackupType::kFull), [&](const BackupSummary* other) {
+               return EndedBeforeWindow(*other) && IsNewerOnLine(*other, full, line);
+             });
     });
   }
 
@@ -523,6 +544,7 @@ class BackupRules {
   std::map<std::string, std::string> forced_;  // reason by label
   // What retention_window and retention_keep keep, with the reason.
   std::map<const BackupSummary*, std::string> by_time_;
+  std::set<TimelineId> window_lines_;         // on which there are moments of the window
   std::set<const BackupSummary*> in_window_;  // of these, what retention_window keeps
 };
 
@@ -776,20 +798,13 @@ Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input
   return decisions;
 }
 
-std::optional<BackupSummary> OldestWalAnchor(const RetentionSettings& settings,
-                                             std::uint64_t system_identifier, Lineage lineage,
-                                             BackupCatalog catalog, TimePoint now) {
-  RetentionInput input;
-  input.now = now;
-  input.settings = settings;
-  input.system_identifier = system_identifier;
-  input.lineage = std::move(lineage);
-  input.catalog = std::move(catalog);
-  const BackupRules rules(input);
-  const std::vector<WalAnchor> anchors = rules.WalAnchors();
-  const auto oldest = std::ranges::min_element(
-      anchors, {}, [](const WalAnchor& anchor) { return anchor.backup->start_lsn; });
-  return oldest == anchors.end() ? std::nullopt : std::optional(*oldest->backup);
+std::vector<KeptWal> WhereWalIsKept(const RetentionInput& input) {
+  std::vector<KeptWal> kept;
+  for (const WalAnchor& anchor : BackupRules(input).WalAnchors()) {
+    kept.push_back({*anchor.backup, anchor.setting == kWindow});
+  }
+  std::ranges::sort(kept, {}, [](const KeptWal& one) { return one.from.start_lsn; });
+  return kept;
 }
 
 }  // namespace veza

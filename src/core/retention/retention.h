@@ -123,11 +123,13 @@ Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input
 // belongs to an older full goes first.
 bool IsRemovedBefore(std::string_view label, std::string_view other);
 
-// The backup of the system from whose start on all WAL is kept. nullopt when no backup is good.
-// `now` is needed for the window only, and may be by the clock of this machine.
-std::optional<BackupSummary> OldestWalAnchor(const RetentionSettings& settings,
-                                             std::uint64_t system_identifier, Lineage lineage,
-                                             BackupCatalog catalog, TimePoint now);
+// A backup from whose start on all WAL is kept.
+struct KeptWal {
+  BackupSummary from;
+  bool by_window = false;  // only since retention_window has been what it is
+};
+// Ordered by the start of the backups. Empty when no backup is good.
+std::vector<KeptWal> WhereWalIsKept(const RetentionInput& input);
 
 // How long ago the newest object must have been written before remains are removed; the same for
 // remains that are a finished copy, which another backup may complete (finished_copy.h); and how

@@ -1,6 +1,7 @@
 #include "core/retention/stated_numbers.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "core/config/settings.h"
 
@@ -21,6 +22,28 @@ std::map<std::string, const BackupSummary*> NewestOfNodes(const BackupCatalog& c
     }
   }
   return newest;
+}
+
+using ValueOf = std::function<std::string(const SettingSpec& spec)>;
+
+// Adds what one backup states. Fails when it has a value that this version cannot read.
+Status AddStated(const ValueOf& value_of, const std::string& label, StatedNumbers& stated) {
+  const SettingSpec& window = *FindSetting("retention_window");
+  ASSIGN_OR_RETURN(const int seconds, ParseInteger(window, value_of(window)));
+  stated.window = std::max(stated.window, std::chrono::seconds(seconds));
+  for (const char* const name : kNumbers) {
+    const SettingSpec& spec = *FindSetting(name);
+    ASSIGN_OR_RETURN(const int number, ParseInteger(spec, value_of(spec)));
+    const auto [known, is_first] = stated.numbers.try_emplace(name, StatedNumber{number, label});
+    if (!is_first && KeepsLess(known->second.number, number)) {
+      known->second = {number, label};
+    }
+  }
+  const SettingSpec& rules = *FindSetting("retention_keep");
+  RETURN_IF_ERROR(ValidateSetting(rules, value_of(rules)));
+  ASSIGN_OR_RETURN(const std::vector<KeepRule> keep, ParseRetentionKeep(value_of(rules)));
+  AddRules(stated.keep, keep);
+  return Ok();
 }
 
 }  // namespace
@@ -50,20 +73,10 @@ Result<StatedNumbers> ReadStatedNumbers(const Repository& repository,
       const auto found = backup.settings.find(fmt::format("{}{}", kSettingPrefix, spec.name));
       return found == backup.settings.end() ? std::string(spec.default_value) : found->second;
     };
-    const SettingSpec& window = *FindSetting("retention_window");
-    ASSIGN_OR_RETURN(const int seconds, ParseInteger(window, value_of(window)));
-    stated.window = std::max(stated.window, std::chrono::seconds(seconds));
-    ASSIGN_OR_RETURN(const std::vector<KeepRule> keep,
-                     ParseRetentionKeep(value_of(*FindSetting("retention_keep"))));
-    AddRules(stated.keep, keep);
-    for (const char* const name : kNumbers) {
-      const SettingSpec& spec = *FindSetting(name);
-      ASSIGN_OR_RETURN(const int number, ParseInteger(spec, value_of(spec)));
-      const auto [known, is_first] =
-          stated.numbers.try_emplace(name, StatedNumber{number, backup.label});
-      if (!is_first && KeepsLess(known->second.number, number)) {
-        known->second = {number, backup.label};
-      }
+    const Status read = AddStated(value_of, backup.label, stated);
+    if (!read) {
+      stated.unknown = fmt::format("of backup \"{}\", the newest of node \"{}\": {}", backup.label,
+                                   node, read.error().message);
     }
   }
   return stated;

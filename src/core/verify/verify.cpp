@@ -8,7 +8,6 @@
 #include <set>
 #include <utility>
 
-#include "core/archive/lineage.h"
 #include "core/archive/recovery_window.h"
 #include "core/backup/suspect_diff.h"
 #include "core/repository/backup_catalog.h"
@@ -250,10 +249,10 @@ class Verification {
   // Returns the oldest backup from which retention keeps all WAL.
   Result<BackupSummary> OldestWithWal(std::uint64_t system, const BackupCatalog& catalog,
                                       const BackupSummary& newest) const {
-    ASSIGN_OR_RETURN(const Identity identity, repository_.IdentityOf(system));
-    ASSIGN_OR_RETURN(Lineage lineage, ReadLineage(repository_, identity));
-    return OldestWalAnchor(options_.retention, system, std::move(lineage), catalog, options_.now)
-        .value_or(newest);
+    ASSIGN_OR_RETURN(
+        std::optional<BackupSummary> oldest,
+        OldestWithAllWal(repository_, system, options_.retention, catalog, options_.now));
+    return oldest ? std::move(*oldest) : newest;
   }
 
   // Backups that retention has deleted meanwhile have no problems.

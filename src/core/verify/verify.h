@@ -11,7 +11,7 @@
 #include "core/repository/backup_summary.h"
 #include "core/repository/damage_record.h"
 #include "core/repository/repository.h"
-#include "core/retention/retention.h"
+#include "core/retention/expire.h"
 #include "core/verify/findings.h"
 
 namespace veza {

@@ -481,6 +481,7 @@ TEST_F(ImportPgBackRestTest, Retention) {
   EXPECT_EQ(LineOf("[global]\n" + by_time + "\n[s]\n", "retention-full=").to_do, "");
   EXPECT_EQ(Global("expire-auto=n\n" + by_time, "retention_full"), "0");
   EXPECT_EQ(Global("expire-auto=n\n" + by_time, "retention_archive"), "0");
+  EXPECT_EQ(Global("expire-auto=n\n" + by_time, "retention_window"), "14d");
 }
 
 TEST_F(ImportPgBackRestTest, RetentionByTimeOfAnyLength) {

@@ -693,6 +693,80 @@ TEST_F(RetentionTest, AFullThatIsNotGoodOpensNoWindow) {
   EXPECT_THAT(RemovedWal(), ElementsAre("0-699"));
 }
 
+// Where nothing better leads to a moment, a restore begins with them.
+TEST_F(RetentionTest, FullsWithWrongChecksumsOpenTheWindowWhereThereAreNoOthers) {
+  input_.settings = {.full = 1, .archive = 1, .window = 14 * kDay};
+  input_.now = Day(100);
+  HaveFull(80).checksum_failures = 1;
+  HaveFull(92).checksum_failures = 1;
+  HaveFull(99);
+  HaveWal(0, 1000);
+  EXPECT_THAT(Removed(), IsEmpty());
+  EXPECT_THAT(RemovedWal(), ElementsAre("0-799"));
+}
+
+TEST_F(RetentionTest, TheClocksOfNodesDoNotMoveTheWindow) {
+  input_.settings = {.full = 1, .archive = 1, .window = 14 * kDay};
+  input_.now = Day(300);
+  HaveFull(60);
+  BackupSummary& ahead = HaveFull(70);
+  ahead.start_time += 3650 * kDay;
+  ahead.stop_time += 3650 * kDay;
+  HaveFull(80).stop_time += 3650 * kDay;  // the clock was set while it was taken
+  HaveFull(299);
+  HaveWal(0, 3000);
+  EXPECT_THAT(Removed(), UnorderedElementsAre(Full(60), Full(70)));
+  EXPECT_THAT(RemovedWal(), ElementsAre("0-799"));
+  // Behind: it ended within the window, and opens none.
+  input_.now = Day(100);
+  input_.catalog.backups.clear();
+  HaveFull(80);
+  BackupSummary& behind = HaveFull(88);
+  behind.start_time -= 3 * kDay;
+  behind.stop_time -= 3 * kDay;
+  HaveFull(99);
+  EXPECT_THAT(Removed(), IsEmpty());
+}
+
+// Somebody restores an old backup in place by mistake, and timeline 2 begins there.
+TEST_F(RetentionTest, ALineThatWasAbandonedWithinTheWindowKeepsItsPart) {
+  input_.settings = {.full = 1, .archive = 1, .window = 14 * kDay};
+  input_.now = Day(108);
+  HaveBranch(40, Day(100), Day(108));
+  HaveFull(40);
+  HaveFull(86);
+  HaveFull(93);
+  HaveFull(98);
+  HaveFull(101).timeline = 2;
+  EXPECT_THAT(Removed(), ElementsAre(Full(86)));
+  // Later than the window, it has no part any more.
+  input_.now = Day(130);
+  HaveFull(112).timeline = 2;
+  EXPECT_THAT(Removed(), UnorderedElementsAre(Full(40), Full(86), Full(93), Full(98), Full(101)));
+}
+
+TEST_F(RetentionTest, WhereWalIsKeptSaysWhichSettingWantsIt) {
+  input_.settings = {.full = 1, .archive = 1, .window = 14 * kDay};
+  input_.now = Day(100);
+  HaveFull(70);
+  HaveFull(80);
+  HaveFull(99);
+  std::vector<std::pair<std::string, bool>> kept;
+  const auto find = [&] {
+    kept.clear();
+    for (const KeptWal& one : WhereWalIsKept(input_)) {
+      kept.emplace_back(one.from.label, one.by_window);
+    }
+    return kept;
+  };
+  using Kept = std::vector<std::pair<std::string, bool>>;
+  EXPECT_THAT(find(), IsSupersetOf(Kept{{Full(80), true}, {Full(99), false}}));
+  EXPECT_EQ(kept.front().first, Full(80));
+  input_.lost[Full(80)] = {"pack"};
+  find();
+  EXPECT_EQ(kept.front().first, Full(70));
+}
+
 TEST_F(RetentionTest, WithoutAFullBeforeTheWindowAllOfItStays) {
   input_.settings = {.full = 1, .archive = 1, .window = 14 * kDay};
   input_.now = Day(100);

@@ -69,6 +69,15 @@ TEST_F(StatedNumbersTest, WhatTheNodesKeepByTimeAddsUp) {
   EXPECT_EQ(Stated().keep, (std::vector<KeepRule>{{3, KeepPeriod::kDay}, {1, KeepPeriod::kYear}}));
 }
 
+// A newer version may know more.
+TEST_F(StatedNumbersTest, AValueThatCannotBeReadMakesItUnknown) {
+  Have(kOlder, "a", {{"veza_backup.retention_full", "5"}});
+  Have(kNewer, "b", {{"veza_backup.retention_keep", "24 hourly"}});
+  EXPECT_THAT(Stated().unknown, HasSubstr(kNewer));
+  EXPECT_THAT(Stated().unknown, HasSubstr("\"24 hourly\" does not name a period"));
+  EXPECT_EQ(Stated().numbers.at("retention_full").number, 5);
+}
+
 // Whatever it is the newest backup of: that server might keep more. The others tell at least so
 // much.
 TEST_F(StatedNumbersTest, ABackupThatCannotBeReadMakesItUnknown) {

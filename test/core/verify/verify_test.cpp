@@ -59,7 +59,8 @@ class VerifyTest : public testing::TestWithParam<Cipher> {
     VerifyOptions options;
     options.full = full;
     options.labels = std::move(labels);
-    options.retention = {.full = retention_full_, .archive = retention_archive_};
+    options.retention = {.full = retention_full_, .archive = retention_archive_, .window = window_};
+    options.now = now_;
     options.jobs = 3;
     VerifyProgress progress;
     auto report = VerifyRepository(*fixture_.repository, options, progress);
@@ -121,6 +122,8 @@ class VerifyTest : public testing::TestWithParam<Cipher> {
   BackupSummary diff_;
   int retention_full_ = 0;
   int retention_archive_ = 0;
+  std::chrono::seconds window_{0};
+  TimePoint now_ = kTestTime;
   std::uint64_t bytes_expected_ = 0;  // of the last verification
 };
 
@@ -682,6 +685,26 @@ TEST_P(VerifyTest, WalThatRetentionRemovedIsNotMissing) {
   retention_archive_ = 4;
   EXPECT_THAT(ProblemsOfWal(), ElementsAre(Wal(1, 2) + " | "));
   retention_full_ = 2;
+  EXPECT_THAT(ProblemsOfWal(), IsEmpty());
+}
+
+// The WAL between two backups may have been removed before the window was set.
+TEST_P(VerifyTest, AWindowAsksForTheWalBehindABackupOnlyIfSomeOfItIsThere) {
+  WriteSummary(FullAt(1, "20261101-020000F", -std::chrono::hours(24 * 21)));
+  const SegmentNumber first = SegmentOf(full_.start_lsn, kTestSegmentSize);
+  const SegmentNumber last = SegmentOf(full_.stop_lsn, kTestSegmentSize) + 4;
+  WriteSummary(FullAt(last, "20261123-020000F", std::chrono::hours(24)));
+  fixture_.repository.PushSegment(1, 1);
+  for (SegmentNumber number = first; number <= last; ++number) {
+    fixture_.repository.PushSegment(1, number);
+  }
+  retention_full_ = retention_archive_ = 1;
+  window_ = std::chrono::hours(24 * 14);
+  now_ = kTestTime + std::chrono::hours(48);
+  EXPECT_THAT(ProblemsOfWal(), IsEmpty());
+  std::filesystem::remove(PathOf(Wal(1, last - 1)));
+  EXPECT_THAT(ProblemsOfWal(), ElementsAre(Wal(1, last - 1) + " | "));
+  window_ = {};
   EXPECT_THAT(ProblemsOfWal(), IsEmpty());
 }
 
