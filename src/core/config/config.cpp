@@ -310,6 +310,51 @@ SettingValues ValuesOfMirror(const SettingValues& values, const SettingValues& m
   return own;
 }
 
+// A repository without a cipher in a directory is not encrypted because nobody asked for it. That
+// is no consent to store it in clear at somebody else's.
+Status RequireConsentToNoCipher(const SettingsInForce& settings, RepositoryKind mirror) {
+  const auto first = ParseRepositoryUrl(settings.Text("repository"));
+  if (!first || mirror != RepositoryKind::kS3 || !NeedsNoCipher(settings, first->kind)) {
+    return Ok();
+  }
+  return MakeError(ErrorCode::kInvalidArgument,
+                   "the repository is not encrypted, and \"veza_backup.mirror\" would store it on "
+                   "S3 as it is")
+      .WithHint(
+          "Set veza_backup.cipher = 'none' if that is meant. Otherwise begin a new repository with "
+          "a passphrase, and mirror that.");
+}
+
+// The variables AWS_… of the process are the keys of the first repository, which the mirror must
+// not get to see. Only what tells where a container or an instance asks for its role is left.
+EnvLookup EnvironmentOfMirror(const SettingsInForce& settings, const EnvLookup& environment) {
+  if (!settings.IsSet("mirror_config")) {
+    return environment;
+  }
+  return [environment](const char* name) -> std::optional<std::string> {
+    const std::string_view variable = name;
+    return variable.starts_with("AWS_CONTAINER_") || variable.starts_with("AWS_EC2_METADATA_")
+               ? environment(name)
+               : std::nullopt;
+  };
+}
+
+// Without a choice, the role of the container or of the machine would be tried, which is mostly
+// that of the first repository.
+Status RequireOwnCredentials(const SettingsInForce& settings, const SettingsInForce& of_mirror,
+                             RepositoryKind mirror) {
+  if (mirror != RepositoryKind::kS3 || !settings.IsSet("mirror_config") ||
+      SettingsNameCredentials(of_mirror)) {
+    return Ok();
+  }
+  return MakeError(ErrorCode::kInvalidArgument,
+                   "the file of \"veza_backup.mirror_config\" has no credentials for the mirror")
+      .WithHint(
+          "Set veza_backup.s3_access_key_file and veza_backup.s3_secret_key_file there, or "
+          "veza_backup.s3_credentials. The environment's keys are those of the repository, and are "
+          "not sent to the mirror.");
+}
+
 Result<SettingValues> ReadValues(const std::string& path) {
   ASSIGN_OR_RETURN(SettingValues values, ParseConfFile(path));
   std::erase_if(values, [](const auto& entry) {
@@ -416,12 +461,13 @@ Result<Config> BuildMirrorConfig(const SettingValues& values, const SettingValue
   RETURN_IF_ERROR(RequireOnlyS3Settings(mirror_values));
   ASSIGN_OR_RETURN(const RepositoryUrl url, ParseRepositoryUrl(place));
   SettingValues own = ValuesOfMirror(values, mirror_values);
-  const Status apart = RequireApart(settings, SettingsInForce(own), url);
-  const auto first = ParseRepositoryUrl(settings.Text("repository"));
-  if (first && NeedsNoCipher(settings, first->kind)) {
-    own["cipher"].text = "none";
-  }
-  Result<Config> config = apart ? BuildConfig(own, environment) : apart.error();
+  Result<Config> config = [&]() -> Result<Config> {
+    const SettingsInForce of_mirror(own);
+    RETURN_IF_ERROR(RequireApart(settings, of_mirror, url));
+    RETURN_IF_ERROR(RequireOwnCredentials(settings, of_mirror, url.kind));
+    RETURN_IF_ERROR(RequireConsentToNoCipher(settings, url.kind));
+    return BuildConfig(own, EnvironmentOfMirror(settings, environment));
+  }();
   WipeSecrets(own);
   return config;
 }
@@ -437,7 +483,8 @@ Result<Config> LoadMirrorConfig(const std::string& path) {
     }
     ASSIGN_OR_RETURN(Config built, BuildMirrorConfig(values, mirror_values, environment));
     SettingValues own = ValuesOfMirror(values, mirror_values);
-    const Status trusted = RequireTrustedFiles(own, environment, built.kind);
+    const Status trusted =
+        RequireTrustedFiles(own, EnvironmentOfMirror(settings, environment), built.kind);
     WipeSecrets(own);
     RETURN_IF_ERROR(trusted);
     return built;

@@ -104,10 +104,13 @@ Result<Config> LoadConfig(const std::string& path);
 
 // The configuration of the mirror: that of the repository, except for the place and the settings
 // s3_…. These are all of the file that `mirror_config` names, which must set no others; without
-// that file they are those of the repository. The cipher is that of the repository, whatever kind
-// of place the mirror is. Nothing of the repository's place is read, so that its credentials may be
-// missing. `mirror_values` are of that file. kFailedPrecondition when no mirror is set;
-// kInvalidArgument when one of the two places is the other, or lies in it.
+// that file they are those of the repository. With that file, the environment's keys, tokens,
+// region and certificates are not used: they are of the repository. Then an S3 mirror must have
+// keys in that file, or s3_credentials. The cipher is that of the repository. Nothing of the
+// repository's place is read, so that its credentials may be missing. `mirror_values` are of that
+// file. kFailedPrecondition when no mirror is set; kInvalidArgument when one of the two places is
+// the other, or lies in it, and when an S3 mirror would not be encrypted because nothing says that
+// the repository should be.
 Result<Config> BuildMirrorConfig(const SettingValues& values, const SettingValues& mirror_values,
                                  const EnvLookup& environment);
 // Reads both files. The rules of LoadConfig() hold for both; they also hold for the setting

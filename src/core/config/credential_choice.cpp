@@ -383,6 +383,19 @@ Status ResolveCredentials(const SettingsInForce& settings, const EnvLookup& envi
                                       : ResolveInstance(environment, options);
 }
 
+bool SettingsNameCredentials(const SettingsInForce& settings) {
+  const Result<std::string_view> chosen = ChosenBySettings(settings);
+  if (!chosen) {
+    return true;  // they name two: ResolveCredentials() says so
+  }
+  const auto is_set = [&](const char* name, const char* file) {
+    return settings.IsSet(name) || settings.IsSet(file);
+  };
+  return *chosen == "static" ? is_set("s3_access_key", "s3_access_key_file") &&
+                                   is_set("s3_secret_key", "s3_secret_key_file")
+                             : !chosen->empty();
+}
+
 std::vector<std::string_view> SettingsThatLeadAToken(const SettingsInForce& settings,
                                                      const EnvLookup& environment) {
   const std::string_view provider = Chosen(settings, environment).value_or("");

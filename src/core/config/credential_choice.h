@@ -21,6 +21,9 @@ namespace veza {
 Status ResolveCredentials(const SettingsInForce& settings, const EnvLookup& environment,
                           S3Options& options);
 
+// Whether the settings alone say which credentials these are: a pair of keys, or another provider.
+bool SettingsNameCredentials(const SettingsInForce& settings);
+
 // A token that the environment gives for web-identity or container is sent to a service, and
 // whoever has it gets credentials. These are the settings that lead it there: whoever can write
 // them can have it sent elsewhere. Empty when ResolveCredentials(), for the same settings, takes no

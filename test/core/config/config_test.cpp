@@ -375,11 +375,49 @@ TEST(Config, TheMirrorHasItsOwnPlaceAndCredentials) {
   EXPECT_TRUE(BuildMirrorConfig(broken, own, NoEnvironment()));
 }
 
-TEST(Config, TheMirrorHasTheCipherOfTheRepository) {
-  const SettingValues plain = {{"repository", {"/srv/first"}},
+TEST(Config, TheEnvironmentsKeysAreNotSentToTheMirror) {
+  const EnvLookup of_first = Environment({{"AWS_ACCESS_KEY_ID", "AKIA9"},
+                                          {"AWS_SECRET_ACCESS_KEY", "first"},
+                                          {"AWS_SESSION_TOKEN", "token"},
+                                          {"AWS_REGION", "eu-west-9"}});
+  const SettingValues first = {{"repository", {"s3://first"}},
+                               {"cipher", {"none"}},
                                {"mirror", {"s3://second"}},
-                               {"s3_access_key", {"AKIA8"}},
-                               {"s3_secret_key", {"m7Jd0"}}};
+                               {"mirror_config", {"/etc/mirror.conf"}}};
+  SettingValues own = {{"s3_endpoint", {"https://s3.second.example"}}};
+  const Result<Config> without_keys = BuildMirrorConfig(first, own, of_first);
+  ASSERT_FALSE(without_keys);
+  EXPECT_EQ(without_keys.error().message,
+            "the file of \"veza_backup.mirror_config\" has no credentials for the mirror");
+  own["s3_access_key"].text = "AKIA8";
+  EXPECT_FALSE(BuildMirrorConfig(first, own, of_first)) << "half a pair";
+  own["s3_secret_key"].text = "m7Jd0";
+  const Config mirror = BuildMirrorConfig(first, own, of_first).value();
+  EXPECT_EQ(mirror.s3.access_key, "AKIA8");
+  EXPECT_EQ(mirror.s3.secret_key, "m7Jd0");
+  EXPECT_TRUE(mirror.s3.session_token.empty());
+  EXPECT_EQ(mirror.s3.region, "us-east-1");
+  // What is asked for by name is looked for in the file, too.
+  own = {{"s3_credentials", {"static"}}};
+  EXPECT_FALSE(BuildMirrorConfig(first, own, of_first));
+  // Without a file of its own, the mirror is reached as the first repository is.
+  SettingValues shared = first;
+  shared.erase("mirror_config");
+  EXPECT_EQ(BuildMirrorConfig(shared, {}, of_first).value().s3.access_key, "AKIA9");
+}
+
+TEST(Config, TheMirrorHasTheCipherOfTheRepository) {
+  SettingValues plain = {{"repository", {"/srv/first"}},
+                         {"mirror", {"s3://second"}},
+                         {"s3_access_key", {"AKIA8"}},
+                         {"s3_secret_key", {"m7Jd0"}}};
+  const Result<Config> without_consent = BuildMirrorConfig(plain, {}, NoEnvironment());
+  ASSERT_FALSE(without_consent);
+  EXPECT_EQ(
+      without_consent.error().message,
+      "the repository is not encrypted, and \"veza_backup.mirror\" would store it on S3 as it "
+      "is");
+  plain["cipher"].text = "none";
   EXPECT_EQ(BuildMirrorConfig(plain, {}, NoEnvironment()).value().cipher, Cipher::kNone);
   const SettingValues sealed = S3Values({{"mirror", "/srv/second"}});
   const Config mirror = BuildMirrorConfig(sealed, {}, NoEnvironment()).value();
@@ -438,7 +476,7 @@ TEST(Config, TheFileOfTheMirrorIsRead) {
   const std::string path =
       directory.Write("veza.conf",
                       "veza_backup.repository = '/srv/first'\nveza_backup.mirror = 's3://second'\n"
-                      "veza_backup.mirror_config = '" +
+                      "veza_backup.cipher = 'none'\nveza_backup.mirror_config = '" +
                           own + "'\n");
   EXPECT_EQ(LoadMirrorConfig(path).value().s3.access_key, "AKIA8");
   EXPECT_EQ(LoadConfig(path).value().directory, "/srv/first/main");
