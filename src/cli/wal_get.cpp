@@ -7,8 +7,10 @@
 // 126 and up  The server stops.
 //
 // So wal-get returns 1 in one case only: the repository was reached, is the right one, and answered
-// that it has neither the file nor a later segment. If it returned 1 at a gap, recovery would end
-// there as if that were the end of the WAL. Two exceptions return 1 at a gap as well:
+// that it has neither the file nor anything that shows that there was WAL behind it: a later
+// segment, or a timeline that recovery follows and that was begun in a later segment. If it
+// returned 1 at a gap, recovery would end there as if that were the end of the WAL. Two exceptions
+// return 1 at a gap as well:
 //
 // - A standby: its primary may stream the segment to it.
 // - With --end-at-gap, which a restore to a target writes. The server reads ahead of what it
@@ -248,6 +250,14 @@ Status RequireUnplanned(const Request& request, std::uint64_t segment_size) {
           "restore_command.");
 }
 
+// `behind` is of FirstBehind().
+std::string DescribeGap(const std::string& missing, const std::string& behind) {
+  const bool is_segment = ParseWalFileName(behind)->kind == WalFileKind::kSegment;
+  return fmt::format("WAL segment \"{}\" is missing in the repository, although \"{}\" {}", missing,
+                     behind,
+                     is_segment ? "is there" : "says that its timeline was begun behind it");
+}
+
 // Decides about a segment that is missing. If later segments are there, it may still be on its way.
 // Returns true when it has arrived. Prints nothing at the end of the WAL, because the server asks
 // for files that need not exist all the time.
@@ -263,10 +273,7 @@ Result<bool> JudgeAbsence(const WalArchive& archive, const Request& request,
   }
   if (request.wal.end_at_gap) {
     // Without waiting, because the server asks several times.
-    PrintWarning(
-        fmt::format("WAL segment \"{}\" is missing in the repository, although \"{}\" is there; "
-                    "recovery ends before it",
-                    file, *behind));
+    PrintWarning(DescribeGap(file, *behind) + "; recovery ends before it");
     return false;
   }
   if (!environment.clock->Sleep(kUploadGrace, environment.cancellation.get())) {
@@ -281,9 +288,7 @@ Result<bool> JudgeAbsence(const WalArchive& archive, const Request& request,
   if (!behind) {
     return false;
   }
-  return MakeError(ErrorCode::kDataCorrupted,
-                   "WAL segment \"{}\" is missing in the repository, although \"{}\" is there",
-                   file, *behind)
+  return MakeError(ErrorCode::kDataCorrupted, "{}", DescribeGap(file, *behind))
       .WithHint(
           "Recovery would end before it as if that were the end of the WAL. Bring the segment "
           "back, or restore a newer backup. To end recovery there on purpose, add --end-at-gap to "
@@ -656,8 +661,10 @@ Subcommand AddWalGet(Command parent) {
       "Exit codes: 0 the file was fetched; 1 the repository does not have the file; 126 any other\n"
       "failure, after which PostgreSQL stops instead of ending recovery too early. If the "
       "repository\n"
-      "has a later segment, a missing one is such a failure, but not on a standby or with\n"
-      "--end-at-gap. While the repository cannot be reached, a file that its mirror has is\n"
+      "has a later segment, or recovery follows a timeline that was begun behind it, a missing "
+      "one\n"
+      "is such a failure, but not on a standby or with --end-at-gap. While the repository cannot "
+      "be reached, a file that its mirror has is\n"
       "fetched from there.");
   return {command, [wal](const GlobalOptions& options) { return RunWalGet(options, *wal); },
           [](const Error&) { return kStopRecovery; }, true};

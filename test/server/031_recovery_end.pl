@@ -231,6 +231,16 @@ is(rows_of($copy), '1,2,3,4,5', 'recovery does not go past the fork on the old t
 $copy->discard;
 write_object($first_object, $first_content);
 
+# Nothing is left behind the hole but the history file of the new timeline.
+$copy = $node->restore('hole_before_the_fork');
+my %lost = map { $_ => read_object($_) } map { wal_object($_) } $behind, $first_of_second, $later_of_second;
+delete_object($_) foreach keys %lost;
+like(log_of_failed_start($copy),
+	qr/WAL segment "$behind" is missing in the repository, although "00000002\.history" says .*\nHINT: .*--end-at-gap/,
+	'recovery does not end at a hole before the fork');
+$copy->clean_node;
+write_object($_, $lost{$_}) foreach keys %lost;
+
 # A standby may receive from its primary what the archive lacks.
 $copy = $node->restore('standby_with_gap', '--standby');
 my $of_first = $first_of_second =~ s/^00000002/00000001/r;

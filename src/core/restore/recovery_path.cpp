@@ -129,7 +129,8 @@ Result<std::optional<std::string>> FirstBehind(const WalArchive& archive,
   } else {
     parts.push_back({timeline, kNoEnd});
   }
-  SegmentNumber next = SegmentNumberOf(missing, segment_size) + 1;
+  const SegmentNumber number = SegmentNumberOf(missing, segment_size);
+  SegmentNumber next = number + 1;
   for (const TimelineSwitch& part : parts) {
     if (part.timeline < timeline) {
       continue;
@@ -144,6 +145,13 @@ Result<std::optional<std::string>> FirstBehind(const WalArchive& archive,
       }
     }
     next = std::max(fork, next);
+  }
+  // The server that began the last timeline had replayed everything up to there, so this segment
+  // existed. The segment of the fork need not be in the archive yet: what is written after a
+  // promotion goes into the new timeline's segment of that number, which is archived when it is
+  // full.
+  if (parts.size() > 1 && number < SegmentOf(parts[parts.size() - 2].switch_point, segment_size)) {
+    return TimelineHistoryName(parts.back().timeline);
   }
   return std::optional<std::string>();
 }

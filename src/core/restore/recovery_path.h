@@ -49,9 +49,10 @@ Result<std::optional<TimelineHistory>> HistoryOfStandby(const std::string& wal_d
 // and removes the file, when the whole segment is after the fork.
 Result<bool> CutAtFork(const std::string& segment, Lsn fork, const std::string& path);
 
-// The first segment after `missing` that the repository holds along `path`. If there is one,
-// recovery must not take `missing` for the end of WAL. `path` is null for a recovery that stays on
-// its timeline.
+// What shows that there was WAL after `missing`, so that recovery must not take it for the end of
+// WAL: the first segment after it that the repository holds along `path`. Or, without one, the
+// history file of the followed timeline, if that was begun in a later segment. nullopt when nothing
+// shows it. `path` is null for a recovery that stays on its timeline.
 Result<std::optional<std::string>> FirstBehind(const WalArchive& archive,
                                                const TimelineHistory* path,
                                                const std::string& missing,

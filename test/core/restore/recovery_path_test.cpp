@@ -126,7 +126,8 @@ TEST(RecoveryPath, FindsTheSegmentAfterAMissingOne) {
 
   // Timeline 1 was left in segment 7, so its segment 9 is not on the path to timeline 2.
   const TimelineHistory path{2, {{1, LsnIn(7, 100)}}};
-  EXPECT_EQ(behind(&path, 1, 5), "");
+  EXPECT_EQ(behind(&path, 1, 7), "") << "the new timeline's segment of the fork is not full yet";
+  EXPECT_EQ(behind(&path, 2, 7), "");
   EXPECT_EQ(behind(&path, 3, 5), "");
   repository.PushSegment(2, 8);
   EXPECT_EQ(behind(&path, 1, 5), Name(2, 8));
@@ -134,6 +135,32 @@ TEST(RecoveryPath, FindsTheSegmentAfterAMissingOne) {
   EXPECT_EQ(behind(&path, 2, 8), "");
   repository.PushSegment(1, 6);
   EXPECT_EQ(behind(&path, 1, 5), Name(1, 6));
+}
+
+// Nothing later is in the archive but the history file: the WAL up to the fork was there all the
+// same when the new timeline was begun.
+TEST(RecoveryPath, ATimelineShowsThatThereWasWalUpToItsFork) {
+  const TestRepository repository;
+  const auto behind = [&](const TimelineHistory& path, TimelineId timeline, SegmentNumber segment) {
+    return FirstBehind(repository.wal(), &path, Name(timeline, segment), kTestSegmentSize)
+        .value()
+        .value_or("");
+  };
+  const TimelineHistory path{2, {{1, LsnIn(7, 100)}}};
+  EXPECT_EQ(behind(path, 1, 5), "00000002.history");
+  EXPECT_EQ(behind(path, 1, 6), "00000002.history");
+  EXPECT_EQ(behind(path, 1, 7), "");
+  EXPECT_EQ(behind(path, 1, 8), "");
+
+  const TimelineHistory at_the_end_of_a_segment{2, {{1, LsnIn(7)}}};
+  EXPECT_EQ(behind(at_the_end_of_a_segment, 1, 6), "00000002.history");
+  EXPECT_EQ(behind(at_the_end_of_a_segment, 1, 7), "");
+
+  const TimelineHistory longer{3, {{1, LsnIn(7, 100)}, {2, LsnIn(9, 100)}}};
+  EXPECT_EQ(behind(longer, 1, 7), "00000003.history") << "timeline 2 has gone on";
+  EXPECT_EQ(behind(longer, 2, 8), "00000003.history");
+  EXPECT_EQ(behind(longer, 2, 9), "");
+  EXPECT_EQ(behind(longer, 3, 9), "");
 }
 
 }  // namespace
