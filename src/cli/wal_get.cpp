@@ -286,6 +286,7 @@ Result<bool> JudgeAbsence(const WalArchive& archive, const Request& request,
   // Retention removes the oldest segments first, so look once more.
   ASSIGN_OR_RETURN(behind, FirstBehind(archive, path, file, segment_size));
   if (!behind) {
+    RETURN_IF_ERROR(RequireUnplanned(request, segment_size));
     return false;
   }
   return MakeError(ErrorCode::kDataCorrupted, "{}", DescribeGap(file, *behind))

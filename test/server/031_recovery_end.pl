@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
+use IPC::Run ();
 use JSON::PP qw(decode_json);
 use PostgreSQL::Test::Utils qw(append_to_file slurp_file);
 use Test::More;
@@ -129,6 +130,18 @@ $node->vezactl_fails([ '--quiet', 'wal-get', $gap, "$directory/x" ],
 	126, qr/WAL segment "$gap" is missing in the repository, although "$behind" is there/,
 	'wal-get of a missing segment that others follow');
 is(($node->vezactl('wal-get', '--end-at-gap', $gap, "$directory/x"))[0], 1, 'with --end-at-gap it exits with 1');
+
+# A lifecycle rule removes what lies behind, too, while wal-get waits for what may be on its way.
+my %gone = map { $_ => read_object($_) } grep { m{/([0-9A-F]{24})$} && $1 gt $gap } objects('main/wal/');
+my $said = '';
+my $waiting = IPC::Run::start([ $ENV{VEZACTL}, '--config', $node->conf, 'wal-get', '--last-segment', $gap, $gap, "$directory/x" ],
+	'2>', \$said);
+sleep 2;
+delete_object($_) foreach keys %gone;
+$waiting->finish;
+is($waiting->result(0), 126, 'a segment of the plan that is missing, whatever happens to those behind it');
+like($said, qr/WAL segment "$gap", which was there when the restore began, is missing/, 'the message says so');
+write_object($_, $gone{$_}) foreach keys %gone;
 
 my $target = $node->basedir . '/none';
 $node->vezactl_fails([ 'restore', '--target-dir', $target ], 2,
