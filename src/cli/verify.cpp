@@ -140,7 +140,6 @@ Result<int> RunVerify(GlobalOptions options, const VerifyArguments& arguments) {
   verify.full = arguments.full;
   verify.max_rate = arguments.max_rate;
   verify.retention = RetentionOf(config);
-  verify.now = options.environment.clock->Now();
   verify.jobs = arguments.jobs;
   if (verify.jobs == 0) {
     verify.jobs = DefaultJobs(config);

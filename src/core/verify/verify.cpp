@@ -249,9 +249,9 @@ class Verification {
   // Returns the oldest backup from which retention keeps all WAL.
   Result<BackupSummary> OldestWithWal(std::uint64_t system, const BackupCatalog& catalog,
                                       const BackupSummary& newest) const {
-    ASSIGN_OR_RETURN(
-        std::optional<BackupSummary> oldest,
-        OldestWithAllWal(repository_, system, options_.retention, catalog, options_.now));
+    ASSIGN_OR_RETURN(const TimePoint now, repository_.store().Now());
+    ASSIGN_OR_RETURN(std::optional<BackupSummary> oldest,
+                     OldestWithAllWal(repository_, system, options_.retention, catalog, now));
     return oldest ? std::move(*oldest) : newest;
   }
 

@@ -23,9 +23,9 @@ struct VerifyOptions {
   std::vector<std::string> labels;
   // Open every object once and compare its content with its digest.
   bool full = false;
-  // There must be no gap in the WAL that these keep at the time `now`.
+  // There must be no gap in the WAL that these keep at Now() of the store. In the past (--as-of)
+  // that is the time of which the repository is read.
   RetentionSettings retention{.full = 0, .archive = 0};
-  TimePoint now{};
   int jobs = 1;                // threads, each with one request in flight
   std::uint64_t max_rate = 0;  // bytes per second that are read; 0: no limit
 };
