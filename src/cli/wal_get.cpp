@@ -87,14 +87,20 @@ struct RecoveryState {
 };
 
 // Finds out what `file` requires. The path matters for segments only, because history files are
-// asked for before it is known. For a history file, `numbered` decides whether it must be readable.
-Result<RecoveryState> LookAtRecovery(const std::string& destination, const WalFileName& file) {
+// asked for before it is known. For a history file, `numbered` decides whether it must be readable,
+// and in the past (--as-of) whether the number of its timeline may be used.
+Result<RecoveryState> LookAtRecovery(const std::string& destination, const WalFileName& file,
+                                     bool is_past) {
   RecoveryState state;
   state.is_standby = access("standby.signal", F_OK) == 0;
   if (file.kind == WalFileKind::kTimelineHistory &&
       (state.is_standby || access("recovery.signal", F_OK) == 0)) {
+    Result<std::optional<TimelineId>> numbered = NumberedTimeline(".");
+    if (!numbered && is_past) {
+      return std::move(numbered.error());
+    }
     // When this cannot be found out, every history file must be readable.
-    state.numbered = NumberedTimeline(".").value_or(std::nullopt);
+    state.numbered = numbered.value_or(std::nullopt);
   }
   if (file.kind != WalFileKind::kSegment) {
     return state;
@@ -187,7 +193,8 @@ Result<bool> FetchIfThere(const WalArchive& archive, const WalGetOptions& wal) {
 
 // Whether the number of this timeline is taken, although the past (--as-of) has no history file of
 // it: a failover came later. The server asks for it only to find an unused number. If it took this
-// one, two histories would lie under one name in the archive.
+// one, two histories would lie under one name in the archive. So whatever the archive knows of the
+// timeline counts: a segment whose history file has gone, and what was deleted.
 Result<bool> IsTakenLater(const Request& request, const Identity& identity,
                           const Environment& environment) {
   const std::optional<TimelineId>& followed = request.recovery.numbered;
@@ -195,9 +202,8 @@ Result<bool> IsTakenLater(const Request& request, const Identity& identity,
       request.name.timeline <= *followed) {
     return false;
   }
-  ASSIGN_OR_RETURN(const std::string object,
-                   WalObjectName(identity.system_identifier, request.wal.file));
-  return HasEverHeld(*request.past, environment, object);
+  return HasEverHeld(*request.past, environment,
+                     WalTimelinePrefix(identity.system_identifier, request.name.timeline));
 }
 
 // Fetches a history file. The server asks for more of them than the one of the timeline that it was
@@ -586,7 +592,8 @@ Result<int> RunWalGet(GlobalOptions options, WalGetOptions wal) {
   }
   options.first_wrap = ReadKeyWrapNote(DirectoryOf(wal.destination));
   mirror.options.first_wrap = options.first_wrap;
-  ASSIGN_OR_RETURN(RecoveryState recovery, LookAtRecovery(wal.destination, *name));
+  ASSIGN_OR_RETURN(RecoveryState recovery,
+                   LookAtRecovery(wal.destination, *name, options.as_of.has_value()));
   const Request request{wal, *name, system_id, std::move(recovery),
                         options.as_of ? &config : nullptr};
   const PrefetchedWal prefetched(options, config, wal.prefetch, wal.system_id, wal.destination);

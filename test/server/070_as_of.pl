@@ -5,9 +5,10 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
+use IPC::Run ();
 use JSON::PP qw(decode_json);
 use POSIX qw(strftime);
-use PostgreSQL::Test::Utils qw(slurp_file);
+use PostgreSQL::Test::Utils qw(append_to_file slurp_file);
 use Test::More;
 use Time::HiRes qw(sleep);
 use VezaTest;
@@ -143,6 +144,15 @@ $later->start;
 $later->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
 is(rows_of($later), '2001|2000999', 'all rows of the later time are there');
 $later->discard;
+
+# Which timelines are newer than the followed one is not known. "No such file" would free their numbers.
+my $blind = $node->basedir . '/blind';
+mkdir $_ or die "could not create $_: $!" foreach $blind, "$blind/postgresql.auto.conf";
+append_to_file("$blind/recovery.signal", '');
+IPC::Run::run([ $ENV{VEZACTL}, '--config', $node->conf, '--as-of', $then, 'wal-get', '00000003.history', "$blind/x" ],
+	'2>', \$err, init => sub { chdir $blind or die });
+is($? >> 8, 126, 'a history file of the past, when the settings of the recovery cannot be read');
+like($err, qr/postgresql\.auto\.conf/, 'the message names the file');
 
 # A lifecycle rule removes the last segment during the recovery. That is no end of the WAL.
 my $short = $node->restore('short', '--as-of', $before_the_end);

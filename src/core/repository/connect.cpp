@@ -54,10 +54,10 @@ Result<std::shared_ptr<Store>> ConnectStore(const Config& config, const Environm
 }
 
 Result<bool> HasEverHeld(const Config& config, const Environment& environment,
-                         std::string_view name) {
+                         std::string_view prefix) {
   S3Options options = config.s3;
   options.as_of = TimePoint();  // the versions of all times are looked at
-  return HasEverHeld(std::move(options), environment, name);
+  return HasEverHeld(std::move(options), environment, prefix);
 }
 
 bool IsVersioningSuspended(const Config& config, const Environment& environment) {

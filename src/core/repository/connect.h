@@ -21,10 +21,10 @@ namespace veza {
 Result<std::shared_ptr<Store>> ConnectStore(const Config& config, const Environment& environment,
                                             const RetryPolicy& policy, RetryObserver observer = {});
 
-// Whether the configured bucket, which keeps versions, holds the object now or has held it at any
-// other time. Without retries.
+// Whether the configured bucket, which keeps versions, knows of any object with the prefix, of now
+// or of any other time, a delete marker included. Without retries.
 Result<bool> HasEverHeld(const Config& config, const Environment& environment,
-                         std::string_view name);
+                         std::string_view prefix);
 
 // Whether versioning of the configured bucket is suspended, so that --as-of may show an older
 // version of an object than the one of that time, or none. False also when the bucket does not

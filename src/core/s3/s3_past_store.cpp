@@ -139,11 +139,10 @@ class S3PastStore final : public S3StoreBase {
     return time_;
   }
 
-  Result<bool> HasEverHeld(std::string_view name) {
-    RETURN_IF_ERROR(Begin(name));
+  Result<bool> HasEverHeld(std::string_view prefix) {
     bool held = false;
-    RETURN_IF_ERROR(ForEachVersionOf(name, [&](const S3Version& version) -> Result<bool> {
-      held = !version.deleted;
+    RETURN_IF_ERROR(ListVersions(prefix, "", "", [&](const S3VersionsPage& page) -> Result<bool> {
+      held = !page.versions.empty();
       return !held;
     }));
     return held;
@@ -344,10 +343,10 @@ std::unique_ptr<Store> MakeS3PastStore(S3Options options, S3Address address,
                                        std::move(environment));
 }
 
-Result<bool> HasEverHeld(S3Options options, Environment environment, std::string_view name) {
+Result<bool> HasEverHeld(S3Options options, Environment environment, std::string_view prefix) {
   ASSIGN_OR_RETURN(S3Address address, MakeS3Address(options));
   return S3PastStore(std::move(options), std::move(address), std::move(environment))
-      .HasEverHeld(name);
+      .HasEverHeld(prefix);
 }
 
 }  // namespace veza

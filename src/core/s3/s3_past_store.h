@@ -28,8 +28,9 @@ namespace veza {
 std::unique_ptr<Store> MakeS3PastStore(S3Options options, S3Address address,
                                        Environment environment);
 
-// Whether the bucket holds or has held the object at any time, also after `options.as_of`, which is
-// set. Sends requests, without retries. The errors are those of the store.
-Result<bool> HasEverHeld(S3Options options, Environment environment, std::string_view name);
+// Whether the bucket knows of any object with the prefix, of any time, also after `options.as_of`,
+// which is set. A delete marker counts: what is left of an object whose versions a lifecycle rule
+// has removed. Sends requests, without retries. The errors are those of the store.
+Result<bool> HasEverHeld(S3Options options, Environment environment, std::string_view prefix);
 
 }  // namespace veza

@@ -73,18 +73,25 @@ class Bucket {
       : Bucket([entries](const LoopbackRequest&) { return Page(entries); }) {}
 
   std::unique_ptr<Store> At(const std::string& time) const {
+    return MakeS3Store(OptionsAt(ParseUtc(time).value()), Environment{}).value();
+  }
+  Result<bool> HasEverHeld(std::string_view prefix) const {
+    return veza::HasEverHeld(OptionsAt(TimePoint()), Environment{}, prefix);
+  }
+  std::vector<LoopbackRequest> requests() const { return server_.requests(); }
+
+ private:
+  S3Options OptionsAt(TimePoint time) const {
     S3Options options;
     options.bucket = "bucket";
     options.prefix = "some/prefix";
     options.endpoint = server_.endpoint();
     options.access_key = "AKIAIOSFODNN7EXAMPLE";
     options.secret_key = "secret";
-    options.as_of = ParseUtc(time).value();
-    return MakeS3Store(options, Environment{}).value();
+    options.as_of = time;
+    return options;
   }
-  std::vector<LoopbackRequest> requests() const { return server_.requests(); }
 
- private:
   LoopbackServer server_;
 };
 
@@ -195,6 +202,32 @@ TEST(S3PastStore, AnObjectThatWasNotThereIsNotFound) {
   }
 }
 
+// A timeline whose number was taken may have left nothing but a segment, or a delete marker whose
+// versions a lifecycle rule has removed.
+TEST(S3PastStore, WhateverIsKnownOfAPrefixWasHeld) {
+  const std::string directory = "wal/1/00000002/";
+  for (const std::string& entry :
+       {Marker(directory + "00000002.history", "1", "20"),
+        Version(directory + "00000002.history", "1", "20"),
+        Version(directory + "00000000/000000020000000000000005", "1", "20"),
+        Marker(directory + "00000000/000000020000000000000005", "1", "20")}) {
+    EXPECT_TRUE(Bucket(entry).HasEverHeld(directory).value()) << entry;
+  }
+  const Bucket nothing("");
+  EXPECT_FALSE(nothing.HasEverHeld(directory).value());
+  EXPECT_EQ(nothing.requests().back().Query("prefix"), "some/prefix/" + directory);
+  const Bucket later([&](const LoopbackRequest& request) {
+    return request.Query("key-marker") == "(none)"
+               ? Page("",
+                      "<NextKeyMarker>some/prefix/a</NextKeyMarker>"
+                      "<NextVersionIdMarker>1</NextVersionIdMarker>")
+               : Page(Marker(directory + "00000002.history", "1", "20"));
+  });
+  const auto held = later.HasEverHeld(directory);
+  ASSERT_OK(held);
+  EXPECT_TRUE(*held) << "a page may be empty";
+}
+
 TEST(S3PastStore, WritesNothing) {
   const Bucket bucket(Version("a", "1", "09"));
   const auto store = bucket.At(kTime);
@@ -266,7 +299,9 @@ TEST(S3PastStore, HostileListings) {
   EXPECT_EQ(
       code_of({200, {}, "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"}),
       ErrorCode::kUnavailable);
-  EXPECT_EQ(code_of(Page("", "<NextKeyMarker>some/prefix/a</NextKeyMarker>")),
+  EXPECT_EQ(code_of(Page("",
+                         "<NextKeyMarker>some/prefix/a</NextKeyMarker>"
+                         "<NextVersionIdMarker>1</NextVersionIdMarker>")),
             ErrorCode::kUnavailable)
       << "no version marker: versions of this object would be passed over";
   EXPECT_EQ(code_of(Page(Version("a", "1", "09"), "<NextKeyMarker>some/prefix/a</NextKeyMarker>")),
