@@ -20,8 +20,12 @@
 //
 // Everything else is 126, wrong arguments and settings included, after retries where they may help.
 //
-// While the repository cannot be reached, its mirror is asked as well. Only a file that the mirror
-// has counts. It may be behind, so that it does not have a file says nothing.
+// When the repository does not give a file out, whatever the reason, its mirror is asked as well.
+// Only a file that the mirror has counts. It may be behind, so that it does not have a file says
+// nothing. And before a missing segment is taken for the end of the WAL, the mirror is asked, too:
+// the repository may have lost what the mirror has. Then the segment comes from there; and if the
+// mirror has only a later one, that is a gap. On a standby it is not, because that asks all the
+// time.
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -256,6 +260,11 @@ Status RequireUnplanned(const Request& request, std::uint64_t segment_size) {
           "restore_command.");
 }
 
+constexpr const char* kGapHint =
+    "Recovery would end before it as if that were the end of the WAL. Bring the segment back, or "
+    "restore a newer backup. To end recovery there on purpose, add --end-at-gap to "
+    "restore_command.";
+
 // `behind` is of FirstBehind().
 std::string DescribeGap(const std::string& missing, const std::string& behind) {
   const bool is_segment = ParseWalFileName(behind)->kind == WalFileKind::kSegment;
@@ -295,11 +304,7 @@ Result<bool> JudgeAbsence(const WalArchive& archive, const Request& request,
     RETURN_IF_ERROR(RequireUnplanned(request, segment_size));
     return false;
   }
-  return MakeError(ErrorCode::kDataCorrupted, "{}", DescribeGap(file, *behind))
-      .WithHint(
-          "Recovery would end before it as if that were the end of the WAL. Bring the segment "
-          "back, or restore a newer backup. To end recovery there on purpose, add --end-at-gap to "
-          "restore_command.");
+  return MakeError(ErrorCode::kDataCorrupted, "{}", DescribeGap(file, *behind)).WithHint(kGapHint);
 }
 
 Result<Identity> IdentityFor(const Repository& repository, const Request& request) {
@@ -438,24 +443,28 @@ Mirror FindMirror(const GlobalOptions& options) {
   return mirror;
 }
 
-// Nothing if the mirror does not have the file, or cannot be read.
-std::optional<int> FetchFromMirror(const Mirror& mirror, const Request& request) {
-  const Result<std::optional<int>> fetched = [&]() -> Result<std::optional<int>> {
-    ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
-                     OpenRepository(mirror.options, *mirror.config, kMirrorPolicy));
-    ASSIGN_OR_RETURN(const Identity identity, repository->IdentityOf(request.system_id));
-    const WalArchive archive(*repository, identity.system_identifier);
-    ASSIGN_OR_RETURN(const bool there, FetchIfThere(archive, request.wal));
-    if (!there) {
-      return std::optional<int>();
-    }
-    ASSIGN_OR_RETURN(const int exit_code, GiveOut(request, identity));
-    return std::optional(exit_code);
-  }();
-  if (!fetched) {
-    PrintWarning(fmt::format("the mirror cannot be read: {}", fetched.error().message));
+// What the mirror has.
+struct OnMirror {
+  std::optional<int> exit_code;       // absent: it does not have the file
+  std::optional<std::string> behind;  // see FirstBehind()
+};
+
+// `at_end`: the repository has answered that it has neither the file nor anything behind it.
+Result<OnMirror> AskMirror(const Mirror& mirror, const Request& request, bool at_end) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
+                   OpenRepository(mirror.options, *mirror.config, kMirrorPolicy));
+  ASSIGN_OR_RETURN(const Identity identity, repository->IdentityOf(request.system_id));
+  const WalArchive archive(*repository, identity.system_identifier);
+  OnMirror found;
+  ASSIGN_OR_RETURN(const bool there, FetchIfThere(archive, request.wal));
+  if (there) {
+    ASSIGN_OR_RETURN(found.exit_code, GiveOut(request, identity));
+  } else if (at_end) {
+    const std::optional<TimelineHistory>& path = request.recovery.path;
+    ASSIGN_OR_RETURN(found.behind, FirstBehind(archive, path ? &*path : nullptr, request.wal.file,
+                                               identity.wal_segment_size));
   }
-  return fetched.value_or(std::nullopt);
+  return found;
 }
 
 struct Fetched {
@@ -463,11 +472,68 @@ struct Fetched {
   bool from_mirror = false;
 };
 
+// Asks the mirror before a missing segment is taken for the end of WAL: the repository may have
+// lost WAL that the mirror has. Returns nothing when the repository is to be asked once more,
+// because the WAL may have been stored, and copied, since it was asked.
+Result<std::optional<Fetched>> JudgeEnd(const Mirror& mirror, const Request& request,
+                                        const Environment& environment, bool asked_before) {
+  const std::string& file = request.wal.file;
+  const Result<OnMirror> found = AskMirror(mirror, request, true);
+  if (!found) {
+    PrintWarning(
+        fmt::format("WAL segment \"{}\" is not in the repository, and the mirror cannot be "
+                    "read: {}",
+                    file, found.error().message));
+    return std::optional(Fetched{kNotInArchive});
+  }
+  if (found->exit_code == kDone) {
+    PrintWarning(fmt::format(
+        "WAL file \"{}\" comes from the mirror, because it is missing in the repository", file));
+    return std::optional(Fetched{kDone, true});
+  }
+  if (found->exit_code || !found->behind) {
+    return std::optional(Fetched{kNotInArchive});
+  }
+  const std::string gap =
+      fmt::format("WAL segment \"{}\" is missing in the repository, although its mirror has \"{}\"",
+                  file, *found->behind);
+  if (request.wal.end_at_gap) {
+    PrintWarning(gap + "; recovery ends before it");
+    return std::optional(Fetched{kNotInArchive});
+  }
+  if (asked_before) {
+    return MakeError(ErrorCode::kDataCorrupted, "{}", gap).WithHint(kGapHint);
+  }
+  if (!environment.clock->Sleep(kUploadGrace, environment.cancellation.get())) {
+    return Cancelled();
+  }
+  return std::optional<Fetched>();
+}
+
+// A file that the repository, for the reason `why`, does not give out. Nothing if the mirror does
+// not have it either, or cannot be read.
+std::optional<Fetched> FetchFromMirror(const Mirror& mirror, const Request& request,
+                                       const Error& why) {
+  const Result<OnMirror> found = AskMirror(mirror, request, false);
+  if (!found) {
+    PrintWarning(fmt::format("the mirror cannot be read: {}", found.error().message));
+    return std::nullopt;
+  }
+  if (!found->exit_code) {
+    return std::nullopt;
+  }
+  PrintWarning(fmt::format(
+      "WAL file \"{}\" comes from the mirror, because the repository cannot be read: {}",
+      request.wal.file, why.message));
+  return Fetched{*found->exit_code, true};
+}
+
 // Fetches from the repository, and retries for as long as that may help.
 Result<Fetched> FetchWithRetries(const GlobalOptions& options, const Config& config,
                                  const Mirror& mirror, const Request& request,
                                  SteadyTime deadline) {
   const Clock& clock = *options.environment.clock;
+  bool asked_mirror_at_end = false;
   for (std::chrono::seconds pause = kFirstPause;;) {
     RetryPolicy policy;
     policy.budget =
@@ -483,21 +549,28 @@ Result<Fetched> FetchWithRetries(const GlobalOptions& options, const Config& con
       KeepKeyWrapNote(*repository, request.wal.destination);
       return Fetch(*repository, request);
     }();
+    // A standby asks again and again, and its primary may stream the segment.
+    if (fetched && *fetched == kNotInArchive && mirror.config && request.is_segment() &&
+        !request.recovery.is_standby) {
+      ASSIGN_OR_RETURN(const std::optional<Fetched> end,
+                       JudgeEnd(mirror, request, options.environment, asked_mirror_at_end));
+      if (end) {
+        return *end;
+      }
+      asked_mirror_at_end = true;
+      continue;
+    }
     if (fetched) {
       return Fetched{*fetched};
     }
-    if (!MayPass(fetched.error())) {
-      return fetched.error();
+    // After any failure, because only a file that the mirror has counts: the repository may be
+    // damaged, or the keys in it replaced.
+    if (mirror.config && fetched.error().code != ErrorCode::kCancelled) {
+      if (const auto copy = FetchFromMirror(mirror, request, fetched.error())) {
+        return *copy;
+      }
     }
-    if (const auto exit_code =
-            mirror.config ? FetchFromMirror(mirror, request) : std::optional<int>()) {
-      PrintWarning(
-          fmt::format("WAL file \"{}\" comes from the mirror, because the repository "
-                      "cannot be read: {}",
-                      request.wal.file, fetched.error().message));
-      return Fetched{*exit_code, true};
-    }
-    if (clock.Steady() + pause >= deadline) {
+    if (!MayPass(fetched.error()) || clock.Steady() + pause >= deadline) {
       return fetched.error();
     }
     RETURN_IF_ERROR(WaitToTryAgain(options, fetched.error(), pause));

@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
+use File::Compare qw(compare);
 use JSON::PP qw(decode_json);
 use POSIX ();
 use PostgreSQL::Test::Utils qw(slurp_file);
@@ -145,10 +146,65 @@ my $end = $node->safe_psql('postgres', 'SELECT pg_current_wal_lsn()');
 $node->safe_psql('postgres', 'INSERT INTO t VALUES (-2)');
 my $rows_later = rows_of($node);
 # The server reads ahead of the target.
+my @ahead;
 foreach my $table (qw(ahead further))
 {
 	$node->safe_psql('postgres', "CREATE TABLE $table(id int)");
-	$node->archive_wal;
+	push @ahead, $node->archive_wal;
+}
+
+# --- the first repository has lost something ------------------------------------------------------
+
+my $to = PostgreSQL::Test::Utils::tempdir('wal') . '/segment';
+
+# Lets wal-get fetch a segment that the mirror has. Returns its warning.
+sub from_mirror
+{
+	my ($test, @wal_get) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	unlink $to;
+	my ($exit, $out, $err) = $node->vezactl('wal-get', @wal_get, $ahead[1], $to);
+	is($exit, 0, "$test: the segment comes from the mirror");
+	is(compare($to, "$to.original"), 0, "$test: and is whole");
+	return $err;
+}
+
+$node->vezactl_ok([ 'wal-get', $ahead[1], "$to.original" ]);
+my ($missing, $later) = map { my $segment = $_; grep { m{/$segment$} } objects('main/wal/') } @ahead;
+my %content = map { $_ => read_object($_) } $missing, $later;
+delete_object($missing);
+mirror($node);
+$node->vezactl_fails([ '--quiet', 'wal-get', $ahead[0], $to ], 126, qr/"$ahead[0]" is missing in the repository, although "$ahead[1]"/,
+	'a gap in the first repository');
+delete_object($later);
+like(from_mirror('a repository that has lost its newest WAL'), qr/because it is missing in the repository/, 'wal-get says so');
+$node->vezactl_fails([ '--quiet', 'wal-get', $ahead[0], $to ], 126,
+	qr/"$ahead[0]" is missing in the repository, although its mirror has "$ahead[1]"\nHINT: .*--end-at-gap/,
+	'the end of the repository is a gap of the mirror');
+my ($end_at_gap, undef, $said) = $node->vezactl('wal-get', '--end-at-gap', $ahead[0], $to);
+is($end_at_gap, 1, 'with --end-at-gap it is the end of WAL');
+like($said, qr/its mirror has "$ahead[1]"; recovery ends before it/, 'after a warning');
+($end_at_gap, undef, $said) = $node->vezactl('wal-get', '0000000100000000000000FF', $to);
+is("$end_at_gap$said", '1', 'behind the WAL of both, nothing is said');
+rename $mirror_conf, "$mirror_conf.aside" or die "rename: $!";
+($end_at_gap, undef, $said) = $node->vezactl('wal-get', '0000000100000000000000FF', $to);
+is($end_at_gap, 1, 'without a mirror that can be read, the repository decides');
+like($said, qr/mirror cannot be used/, 'after a warning');
+rename "$mirror_conf.aside", $mirror_conf or die "rename: $!";
+
+write_object($_, $content{$_}) foreach $missing, $later;
+write_object($later, 'ransom');
+like(from_mirror('a segment that is damaged'), qr/because the repository cannot be read: /, 'wal-get says so');
+write_object($later, $content{$later});
+foreach my $directory (qw(main/identity main/key))
+{
+	my %lost = map { $_ => read_object($_) } objects($directory);
+	cmp_ok(scalar keys %lost, '>', 0, "there is $directory");
+	write_object($_, 'ransom') foreach keys %lost;
+	from_mirror("$directory is overwritten");
+	delete_object($_) foreach keys %lost;
+	from_mirror("$directory is lost");
+	write_object($_, $lost{$_}) foreach keys %lost;
 }
 $node->vezactl_ok(['mirror']);
 # Restored while the first repository is there, and started when it is gone.
@@ -178,7 +234,6 @@ is(rows_of($late), $rows, 'a recovery from the first repository goes on with the
 like(slurp_file($late->logfile), qr/WAL file "\w+" comes from the mirror, because the repository cannot be read/,
 	'the server log says so');
 $late->discard;
-my $to = PostgreSQL::Test::Utils::tempdir('wal') . '/segment';
 my @wal_get = ('wal-get', '--system-id', $info->{systems}[0]{system_identifier}, '--retry', '1');
 $node->vezactl_fails([ @wal_get, '0000000100000000000000FF', $to ], 126, qr/is not initialized|server answered 403/,
 	'a file that the mirror does not have');
