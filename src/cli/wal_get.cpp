@@ -408,15 +408,16 @@ Status WaitToTryAgain(const GlobalOptions& options, const Error& error,
 }
 
 // Retries while a file with credentials is away: somebody may be replacing it. Other errors of the
-// configuration do not pass.
-Result<Config> LoadConfigWithRetries(const GlobalOptions& options, SteadyTime deadline) {
+// configuration do not pass. `config` is what the first try gave.
+Result<Config> LoadConfigWithRetries(const GlobalOptions& options, SteadyTime deadline,
+                                     Result<Config> config) {
   for (std::chrono::seconds pause = kFirstPause;;) {
-    Result<Config> config = LoadSettings(options);
     if (config || config.error().code != ErrorCode::kCredentials ||
         options.environment.clock->Steady() + pause >= deadline) {
       return config;
     }
     RETURN_IF_ERROR(WaitToTryAgain(options, config.error(), pause));
+    config = LoadSettings(options);
   }
 }
 
@@ -528,8 +529,24 @@ std::optional<Fetched> FetchFromMirror(const Mirror& mirror, const Request& requ
   return Fetched{*found->exit_code, true};
 }
 
-// Fetches from the repository, and retries for as long as that may help.
-Result<Fetched> FetchWithRetries(const GlobalOptions& options, const Config& config,
+// One try to fetch from the repository. Without `config` it is loaded again: a file with
+// credentials was away.
+Result<int> FetchFromRepository(const GlobalOptions& options, const Config* config,
+                                const RetryPolicy& policy, const Request& request) {
+  std::optional<Config> loaded;
+  if (config == nullptr) {
+    ASSIGN_OR_RETURN(loaded, LoadSettings(options));
+    config = &*loaded;
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
+                   OpenRepository(options, *config, policy));
+  KeepKeyWrapNote(*repository, request.wal.destination);
+  return Fetch(*repository, request);
+}
+
+// Fetches from the repository, and retries for as long as that may help. For `config` see
+// FetchFromRepository().
+Result<Fetched> FetchWithRetries(const GlobalOptions& options, const Config* config,
                                  const Mirror& mirror, const Request& request,
                                  SteadyTime deadline) {
   const Clock& clock = *options.environment.clock;
@@ -543,12 +560,7 @@ Result<Fetched> FetchWithRetries(const GlobalOptions& options, const Config& con
     if (mirror.config) {
       policy.budget = std::min<std::chrono::milliseconds>(policy.budget, kUntilMirror);
     }
-    auto fetched = [&]() -> Result<int> {
-      ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
-                       OpenRepository(options, config, policy));
-      KeepKeyWrapNote(*repository, request.wal.destination);
-      return Fetch(*repository, request);
-    }();
+    const Result<int> fetched = FetchFromRepository(options, config, policy, request);
     // A standby asks again and again, and its primary may stream the segment.
     if (fetched && *fetched == kNotInArchive && mirror.config && request.is_segment() &&
         !request.recovery.is_standby) {
@@ -618,11 +630,11 @@ Result<std::optional<std::uint64_t>> OwnSystem(const std::string& data_directory
       .WithHint("Name the system identifier of the cluster with --system-id.");
 }
 
-// Takes a segment that was fetched ahead, from the repository or from its mirror (may be null).
-// Returns whence; null if the file has to be fetched.
-Result<const PrefetchedWal*> TakePrefetched(const Request& request, const PrefetchedWal& repository,
+// Takes a segment that was fetched ahead, from the repository or from its mirror (either may be
+// null). Returns whence; null if the file has to be fetched.
+Result<const PrefetchedWal*> TakePrefetched(const Request& request, const PrefetchedWal* repository,
                                             const PrefetchedWal* mirror) {
-  for (const PrefetchedWal* const ahead : {&repository, mirror}) {
+  for (const PrefetchedWal* const ahead : {repository, mirror}) {
     if (ahead == nullptr || !request.is_segment()) {
       continue;
     }
@@ -651,9 +663,17 @@ Result<int> RunWalGet(GlobalOptions options, WalGetOptions wal) {
   ASSIGN_OR_RETURN(std::optional<std::uint64_t> system_id, ParseSystemId(wal.system_id));
   const SteadyTime deadline =
       options.environment.clock->Steady() + std::chrono::seconds(wal.retry_seconds);
-  ASSIGN_OR_RETURN(const Config config, LoadConfigWithRetries(options, deadline));
-  GetCredentialsAsRoot(options, config);
-  Mirror mirror = FindMirror(options);
+  Result<Config> config = LoadSettings(options);
+  Mirror mirror{options, std::nullopt};
+  if (config || config.error().code == ErrorCode::kCredentials) {
+    mirror = FindMirror(options);
+  }
+  // While only the credentials are away, the mirror is asked first.
+  if (config || !mirror.config) {
+    config = LoadConfigWithRetries(options, deadline, std::move(config));
+    RETURN_IF_ERROR(config);
+    GetCredentialsAsRoot(options, *config);
+  }
   if (mirror.config) {
     GetCredentialsAsRoot(options, *mirror.config);
   }
@@ -668,29 +688,35 @@ Result<int> RunWalGet(GlobalOptions options, WalGetOptions wal) {
   ASSIGN_OR_RETURN(RecoveryState recovery,
                    LookAtRecovery(wal.destination, *name, options.as_of.has_value()));
   const Request request{wal, *name, system_id, std::move(recovery),
-                        options.as_of ? &config : nullptr};
-  const PrefetchedWal prefetched(options, config, wal.prefetch, wal.system_id, wal.destination);
+                        options.as_of && config ? &*config : nullptr};
+  std::optional<PrefetchedWal> prefetched;
+  if (config) {
+    prefetched.emplace(options, *config, wal.prefetch, wal.system_id, wal.destination);
+  }
   std::optional<PrefetchedWal> from_mirror;
   if (mirror.config) {
     from_mirror.emplace(mirror.options, *mirror.config, wal.prefetch, wal.system_id,
                         wal.destination);
   }
   // Where the file has come from, so that those behind it are fetched ahead from there.
-  ASSIGN_OR_RETURN(const PrefetchedWal* source,
-                   TakePrefetched(request, prefetched, from_mirror ? &*from_mirror : nullptr));
+  const PrefetchedWal* const first = prefetched ? &*prefetched : nullptr;
+  const PrefetchedWal* const second = from_mirror ? &*from_mirror : nullptr;
+  ASSIGN_OR_RETURN(const PrefetchedWal* source, TakePrefetched(request, first, second));
   if (source == nullptr) {
-    prefetched.RemoveLeftOvers();
-    ASSIGN_OR_RETURN(const Fetched fetched,
-                     FetchWithRetries(options, config, mirror, request, deadline));
+    (first != nullptr ? first : second)->RemoveLeftOvers();
+    ASSIGN_OR_RETURN(const Fetched fetched, FetchWithRetries(options, config ? &*config : nullptr,
+                                                             mirror, request, deadline));
     if (fetched.exit_code != kDone) {
       return fetched.exit_code;
     }
-    source = fetched.from_mirror ? &*from_mirror : &prefetched;
+    source = fetched.from_mirror ? second : first;
   }
-  if (request.is_segment()) {
+  if (request.is_segment() && source != nullptr) {
     source->FetchAfter(wal.file);
   }
-  RenewLeaseIfDue(options, config, wal.lease, wal.destination);
+  if (config) {
+    RenewLeaseIfDue(options, *config, wal.lease, wal.destination);
+  }
   return kDone;
 }
 

@@ -206,6 +206,16 @@ foreach my $directory (qw(main/identity main/key))
 	from_mirror("$directory is lost");
 	write_object($_, $lost{$_}) foreach keys %lost;
 }
+
+# The repository is elsewhere from now on.
+my %elsewhere = (repository => 's3://elsewhere/pg', s3_endpoint => 'http://127.0.0.1:1', s3_region => 'us-east-1',
+	s3_access_key => undef, s3_secret_key => undef, s3_session_token => undef);
+my %here = map { $_ => $node->{_veza_settings}{$_} } keys %elsewhere, qw(s3_access_key_file s3_secret_key_file);
+$node->change_conf(%elsewhere, map { $_ => $node->basedir . '/none' } qw(s3_access_key_file s3_secret_key_file));
+like(from_mirror('keys that are not there'), qr/because the repository cannot be read: .*none/, 'wal-get says so');
+$node->vezactl_fails([ 'wal-get', '--retry', '1', '0000000100000000000000FF', $to ], 126, qr/none/,
+	'keys that are not there, and a file that the mirror does not have');
+$node->change_conf(%here);
 $node->vezactl_ok(['mirror']);
 # Restored while the first repository is there, and started when it is gone.
 my $late = $node->restore('late', '--target-timeline', 'current', '--target-lsn', $end, '--target-action', 'pause',
