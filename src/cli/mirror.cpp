@@ -1,6 +1,9 @@
 // vezactl mirror: copies to the second repository what it lacks.
 #include "core/mirror/mirror.h"
 
+#include <filesystem>
+#include <system_error>
+
 #include "cli/command.h"
 #include "cli/metrics_file.h"
 #include "cli/mirror_metrics.h"
@@ -97,6 +100,37 @@ bool NeedsReadingBack(const Config& mirror) {
   return mirror.kind == RepositoryKind::kDirectory;
 }
 
+// Whether a directory is another one, or lies in it, by whatever links and mounts.
+bool LiesIn(const std::string& directory, const std::string& other) {
+  std::error_code ignored;
+  std::filesystem::path at = std::filesystem::weakly_canonical(directory, ignored);
+  for (;;) {
+    if (std::filesystem::equivalent(at, other, ignored)) {
+      return true;
+    }
+    if (!at.has_relative_path()) {
+      return false;
+    }
+    at = at.parent_path();
+  }
+}
+
+Status RequireApart(const Config& first, const Config& mirror) {
+  if (first.kind != RepositoryKind::kDirectory || mirror.kind != RepositoryKind::kDirectory) {
+    return Ok();
+  }
+  const std::string one = RootOf(first).directory;
+  const std::string two = RootOf(mirror).directory;
+  if (!LiesIn(one, two) && !LiesIn(two, one)) {
+    return Ok();
+  }
+  return MakeError(ErrorCode::kConflict,
+                   "mirror \"{}\" and repository \"{}\" are one place, or one of them lies in the "
+                   "other",
+                   two, one)
+      .WithHint("A link or a mount leads there. Let veza_backup.mirror name a place of its own.");
+}
+
 struct Pass {
   MirrorReport report;
   std::string location;  // of the mirror
@@ -106,6 +140,7 @@ struct Pass {
 Result<Pass> RunPass(const GlobalOptions& options, const Config& config,
                      const MirrorArguments& arguments) {
   ASSIGN_OR_RETURN(const Config mirror_config, LoadMirrorConfig(options.config_file));
+  RETURN_IF_ERROR(RequireApart(config, mirror_config));
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
   ASSIGN_OR_RETURN(const std::shared_ptr<Store> mirror, Connect(options, mirror_config, {}));
   const MirrorOptions pass{.jobs = arguments.jobs > 0 ? arguments.jobs : DefaultJobs(mirror_config),

@@ -90,6 +90,14 @@ $node->vezactl_fails(['mirror'], 2, qr/no mirror is configured.*HINT:  Set veza_
 $node->vezactl_fails([ '--repository', 'mirror', 'info' ], 2, qr/no mirror is configured/, 'no mirror to read');
 $node->change_conf(mirror => repository() . '/inside');
 $node->vezactl_fails(['mirror'], 2, qr/are one place, or one of them lies in the other/, 'a mirror inside');
+if (store() eq 'dir')
+{
+	my $links = PostgreSQL::Test::Utils::tempdir('links');
+	symlink repository(), "$links/first" or die "could not make a link: $!";
+	$node->change_conf(mirror => "$links/$_"), $node->vezactl_fails([ 'mirror', '--dry-run' ],
+		2, qr/mirror "[^"]*" and repository "[^"]*" are one place/, "a mirror that is the repository by a link: $_")
+	  foreach 'first', 'first/inside';
+}
 write_mirror_conf("veza_backup.cipher = 'none'\n");
 $node->change_conf(mirror => $mirror, mirror_config => $mirror_conf);
 $node->vezactl_fails(['mirror'], 2, qr/mirror\.conf" line \d+ sets "veza_backup\.cipher", which is not of the mirror/,

@@ -9,10 +9,12 @@
 #include <iterator>
 #include <thread>
 
+#include "core/ascii.h"
 #include "core/config/conf_parser.h"
 #include "core/config/credential_choice.h"
 #include "core/config/repository_url.h"
 #include "core/config/settings_in_force.h"
+#include "core/s3/s3_address.h"
 #include "core/secret_file.h"
 
 namespace veza {
@@ -263,12 +265,24 @@ bool IsWithin(std::string_view place, std::string_view other) {
          (place.starts_with(other) && place[other.size()] == '/');
 }
 
+// An endpoint without its scheme's default port, to compare it.
+std::string WithoutDefaultPort(const std::string& endpoint) {
+  const std::optional<HttpUrl> url = ParseHttpUrl(endpoint);
+  if (!url) {
+    return endpoint;
+  }
+  const bool is_default = url->port.empty() || url->port == (url->scheme == "https" ? "443" : "80");
+  return fmt::format("{}://{}{}", url->scheme, LowerCase(url->host),
+                     is_default ? "" : ":" + url->port);
+}
+
 Status RequireApart(const SettingsInForce& settings, const SettingsInForce& of_mirror,
                     const RepositoryUrl& mirror) {
   const auto first = ParseRepositoryUrl(settings.Text("repository"));
   if (!first || first->kind != mirror.kind || first->bucket != mirror.bucket ||
       (mirror.kind == RepositoryKind::kS3 &&
-       settings.Text("s3_endpoint") != of_mirror.Text("s3_endpoint"))) {
+       WithoutDefaultPort(settings.Text("s3_endpoint")) !=
+           WithoutDefaultPort(of_mirror.Text("s3_endpoint")))) {
     return Ok();
   }
   const std::string one = first->directory + first->prefix;

@@ -1,12 +1,14 @@
 #include "core/mirror/mirror.h"
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <mutex>
 #include <set>
 #include <utility>
 
 #include "core/archive/wal_archive.h"
+#include "core/bytes.h"
 #include "core/limits.h"
 #include "core/mirror/copy_object.h"
 #include "core/mirror/merged_listing.h"
@@ -24,6 +26,9 @@ namespace {
 // Objects that wait for a thread.
 constexpr std::size_t kWaitingObjects = 1000;
 
+// Tells whether the mirror is the repository itself. Its content is random.
+constexpr std::string_view kMirrorProbe = "probe/mirror";
+
 // Names of conflicts that are remembered, to know whether a backup needs one of them.
 constexpr std::size_t kConflictsRemembered = 10'000;
 
@@ -36,6 +41,15 @@ Error OfAnotherRepository(const Store& mirror) {
   return MakeError(ErrorCode::kConflict, "mirror \"{}\" belongs to another repository",
                    mirror.location())
       .WithHint("Let veza_backup.mirror name an empty place, or the mirror of this repository.");
+}
+
+Error OnePlace(const Store& mirror) {
+  return MakeError(ErrorCode::kConflict,
+                   "mirror \"{}\" is the repository itself, by another name of the same place",
+                   mirror.location())
+      .WithHint(
+          "An object that was stored on the mirror has appeared in the repository, too. There is "
+          "no second copy. Let veza_backup.mirror name a place of its own.");
 }
 
 bool IsSameRepository(const Repository& one, const Repository& other) {
@@ -63,6 +77,7 @@ class Pass {
 
   Result<MirrorReport> Run() {
     RETURN_IF_ERROR(RequireOwnMirror());
+    RETURN_IF_ERROR(RequireAnotherPlace());
     RETURN_IF_ERROR(StartThreads());
     ASSIGN_OR_RETURN(report_.now, first_.Now());
     // Everything that these backups need is there by now, and so in the listings below.
@@ -95,6 +110,54 @@ class Pass {
     }
     is_new_ = identities->empty();
     return is_new_ ? Ok() : OpenMirror();
+  }
+
+  // One place may have several names, which no comparison of settings finds: a link, another
+  // address of a server. So an object is stored on the mirror and looked for in the repository. It
+  // stays, for the passes to come: they may have no right to delete it, and must not leave one
+  // each.
+  Status RequireAnotherPlace() {
+    if (options_.dry_run) {
+      return Ok();
+    }
+    ASSIGN_OR_RETURN(const bool is_there, LeaveProbe(kMirrorProbe));
+    ASSIGN_OR_RETURN(const FirstObjects seen, ListFirst(first_, kMirrorProbe, 1));
+    if (seen.objects.empty() || seen.objects.front().name != kMirrorProbe) {
+      return Ok();
+    }
+    if (is_there) {
+      // It may have been copied along with the repository, or be of a mirror that this one was.
+      const auto here = GetSmall(first_, kMirrorProbe, limits::kProbe);
+      const auto there = GetSmall(*mirror_, kMirrorProbe, limits::kProbe);
+      if (here && there && *here != *there) {
+        return Ok();
+      }
+      const std::string fresh = fmt::format("{}-{}", kMirrorProbe, RandomHex());
+      RETURN_IF_ERROR(LeaveProbe(fresh));
+      const auto seen_fresh = ListFirst(first_, fresh, 1);
+      [[maybe_unused]] const Status removed = mirror_->Delete(fresh);
+      RETURN_IF_ERROR(seen_fresh);
+      if (seen_fresh->objects.empty()) {
+        return Ok();
+      }
+    }
+    [[maybe_unused]] const Status removed = mirror_->Delete(kMirrorProbe);
+    return OnePlace(*mirror_);
+  }
+
+  // Whether it was there already.
+  Result<bool> LeaveProbe(std::string_view name) {
+    const Status put = PutSmall(*mirror_, name, AsBytes(RandomHex()), PutMode::kCreate);
+    if (!put && put.error().code != ErrorCode::kAlreadyExists) {
+      return put.error();
+    }
+    return !put;
+  }
+
+  std::string RandomHex() const {
+    std::array<std::uint8_t, 16> random;
+    repository_.environment().random->Fill(random);
+    return ToHex(random);
   }
 
   Status OpenMirror() {

@@ -78,7 +78,8 @@ struct MirrorReport {
 
 // `mirror` is rooted at the cluster's directory, as the store of `repository`, and another place.
 // Only a `mirror` that is empty, or belongs to the same repository, is written to: kConflict
-// otherwise. The mirror is opened with the passphrase of `repository`. Errors are those of the
+// otherwise, and also when it turns out to be the repository itself (by probe/mirror, which stays
+// there; a dry run does not look). The mirror is opened with the passphrase of `repository`. Errors are those of the
 // stores, after retries; what was copied until then is of use.
 Result<MirrorReport> RunMirror(const Repository& repository, const std::shared_ptr<Store>& mirror,
                                const MirrorOptions& options, MirrorProgress& progress);

@@ -458,6 +458,16 @@ TEST(Config, AMirrorThatIsNoneIsRefused) {
                          "one of them lies in the other")
         << repository << " " << mirror;
   }
+  // The default port is no other endpoint.
+  EXPECT_NE(refusal(S3Values({{"repository", "s3://bucket/pg"},
+                              {"mirror", "s3://bucket/pg"},
+                              {"s3_endpoint", "https://s3.first.example"},
+                              {"mirror_config", "/etc/mirror.conf"}}),
+                    {{"s3_endpoint", {"https://S3.first.example:443/"}},
+                     {"s3_access_key", {"AKIA8"}},
+                     {"s3_secret_key", {"m7Jd0"}}})
+                .message.find("are one place"),
+            std::string::npos);
   // The same name at another endpoint is another place.
   EXPECT_EQ(refusal(S3Values({{"repository", "s3://bucket/pg"},
                               {"mirror", "s3://bucket/pg"},

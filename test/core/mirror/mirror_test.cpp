@@ -52,9 +52,13 @@ class Mirror : public testing::TestWithParam<Cipher> {
     return RunMirror(*repository_, mirror, options, progress);
   }
 
+  // Without what a pass leaves to find the place again.
   static Objects ReadAll(Store& store) {
     Objects objects;
     EXPECT_OK(store.List("", "", [&](const ObjectInfo& object) -> Status {
+      if (object.name == "probe/mirror") {
+        return Ok();
+      }
       ASSIGN_OR_RETURN(const Bytes content, GetListed(store, object, 64U << 20));
       objects[object.name] = std::string(content.begin(), content.end());
       return Ok();
@@ -307,6 +311,32 @@ TEST_P(Mirror, AcceptsAnIdentityThatWasMadeAnew) {
   const auto report = Run(mirror);
   ASSERT_OK(report);
   EXPECT_TRUE(report->is_whole());
+}
+
+TEST_P(Mirror, RefusesTheRepositoryItselfByAnotherName) {
+  const std::string link = repository_.Scratch("link");
+  std::filesystem::create_directory_symlink(repository_.store().location(), link);
+  const std::shared_ptr<Store> same = MakeLocalStore(link, repository_.environment()).value();
+  for (int passes = 0; passes < 2; ++passes) {
+    const auto report = Run(same);
+    ASSERT_FALSE(report);
+    EXPECT_EQ(report.error().code, ErrorCode::kConflict);
+    EXPECT_NE(report.error().message.find("is the repository itself"), std::string::npos);
+    // As after a pass that might not delete it.
+    ASSERT_OK(PutSmall(*same, "probe/mirror", AsBytes("old"), PutMode::kReplace));
+  }
+  // The repository was once a mirror, or was copied with all that is in it.
+  const auto mirror = MakeMirror();
+  ASSERT_OK(PutSmall(*mirror, "probe/mirror", AsBytes("old"), PutMode::kReplace));
+  ASSERT_OK(Run(mirror));
+  ASSERT_OK(PutSmall(*mirror, "probe/mirror", AsBytes("new"), PutMode::kReplace));
+  ASSERT_OK(Run(mirror));
+  int probes = 0;
+  ASSERT_OK(mirror->List("probe/", "", [&](const ObjectInfo&) {
+    ++probes;
+    return Ok();
+  }));
+  EXPECT_EQ(probes, 1);
 }
 
 TEST_P(Mirror, ReportsWhatTheRepositoryDoesNotGiveOut) {
