@@ -47,6 +47,7 @@ Json ToJson(const MirrorReport& report, const std::string& location, bool dry_ru
           {"objects_there", report.objects_there},
           {"objects_gone", report.objects_gone},
           {"objects_only_there", report.objects_only_there},
+          {"has_lost_backups", report.has_lost_backups},
           {"conflicts", ToJson(report.conflicts)},
           {"conflict_count", report.conflict_count},
           {"unreadable", ToJson(report.unreadable)},
@@ -72,6 +73,11 @@ std::string ListOf(const char* title, const std::vector<NotMirrored>& list, std:
 std::string ToText(const MirrorReport& report, const std::string& location, bool dry_run,
                    std::chrono::milliseconds elapsed) {
   std::string text =
+      (report.has_lost_backups
+           ? std::string(
+                 "WARNING:  the repository has no backup any more. Nothing was removed from "
+                 "the mirror.\n\n")
+           : std::string()) +
       ListOf("conflicts: the mirror has something else under these names, which stays",
              report.conflicts, report.conflict_count) +
       ListOf("not copied, because the repository does not give them out whole", report.unreadable,

@@ -39,8 +39,11 @@ std::string FormatMirrorMetrics(const std::string& cluster, const MirrorReport* 
   found("veza_backup_mirror_not_copied",
         "Conflicts, unreadable objects and incomplete backups that the last pass has left out.",
         [](const MirrorReport& pass) {
-          return pass.conflict_count + pass.unreadable_count + pass.incomplete.size();
+          return pass.conflict_count + pass.unreadable_count + pass.incomplete.size() +
+                 (pass.has_lost_backups ? 1 : 0);
         });
+  found("veza_backup_mirror_only_there", "Objects that the last pass found on the mirror alone.",
+        [](const MirrorReport& pass) { return pass.objects_only_there; });
   return metrics.text();
 }
 

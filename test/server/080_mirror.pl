@@ -137,6 +137,7 @@ is(mirror($node, '--metrics-file', $metrics_file)->{behind}{objects}, 0, 'a pass
 is(metric('success'), 1, 'metrics: the pass has succeeded');
 is(metric("behind_$_"), 0, "metrics: behind by no $_") foreach qw(objects bytes seconds);
 is(metric('not_copied'), 0, 'metrics: nothing is left out');
+is(metric('only_there'), 0, 'metrics: nothing is on the mirror alone');
 cmp_ok(abs(metric('whole_timestamp_seconds') - time), '<', 60, 'metrics: the mirror is whole');
 
 # --- what comes later -----------------------------------------------------------------------------

@@ -96,6 +96,7 @@ class Pass {
       RETURN_IF_ERROR(CopyBackup(label));
     }
     RETURN_IF_ERROR(queue_.Finish());
+    RETURN_IF_ERROR(RequireFirstInPlace(labels));
     return std::move(report_);
   }
 
@@ -182,6 +183,33 @@ class Pass {
     return queue_.Start(options_.jobs, [this] {
       return [this](const ObjectInfo& object) { return Copy(object); };
     });
+  }
+
+  // In a directory that was moved or unmounted under way, and in a bucket that was deleted, nothing
+  // is missing on the mirror, because there is nothing. Neither was anything copied.
+  Status RequireFirstInPlace(const std::vector<std::string>& labels) {
+    for (const Identity& identity : repository_.identities()) {
+      RETURN_IF_ERROR(RequireRepositoryInPlace(repository_, identity.system_identifier));
+    }
+    // An expiry never takes the last backup.
+    ASSIGN_OR_RETURN(const bool has_backup, HasBackup(first_));
+    if (!has_backup) {
+      ASSIGN_OR_RETURN(const bool has_copy, HasBackup(*mirror_));
+      report_.has_lost_backups = has_copy || !labels.empty();
+    }
+    return Ok();
+  }
+
+  static Result<bool> HasBackup(Store& store) {
+    ASSIGN_OR_RETURN(const std::vector<std::string> labels, store.ListDirectories(kBackupPrefix));
+    for (const std::string& label : labels) {
+      ASSIGN_OR_RETURN(const std::optional<ObjectInfo> document,
+                       HeadIfThere(store, BackupDocumentName(label)));
+      if (document) {
+        return true;
+      }
+    }
+    return false;
   }
 
   // The labels with a backup.json, each behind those that it names.

@@ -64,6 +64,9 @@ struct MirrorReport {
   // that were removed under way.
   std::vector<NotMirrored> incomplete;
 
+  // The repository has no backup, and the mirror has, or the repository had when the pass began.
+  bool has_lost_backups = false;
+
   // For how long the repository had had the oldest object that was missing. 0 when none was.
   std::chrono::seconds lag() const {
     return oldest_behind && *oldest_behind < now
@@ -72,15 +75,16 @@ struct MirrorReport {
   }
   // Everything that the repository had at the beginning, and still has, is on the mirror.
   bool is_whole() const {
-    return conflict_count == 0 && unreadable_count == 0 && incomplete.empty();
+    return conflict_count == 0 && unreadable_count == 0 && incomplete.empty() && !has_lost_backups;
   }
 };
 
 // `mirror` is rooted at the cluster's directory, as the store of `repository`, and another place.
 // Only a `mirror` that is empty, or belongs to the same repository, is written to: kConflict
 // otherwise, and also when it turns out to be the repository itself (by probe/mirror, which stays
-// there; a dry run does not look). The mirror is opened with the passphrase of `repository`. Errors are those of the
-// stores, after retries; what was copied until then is of use.
+// there; a dry run does not look). The mirror is opened with the passphrase of `repository`.
+// kFailedPrecondition if the repository is gone when the pass ends, by its identities. Other errors
+// are those of the stores, after retries; what was copied until then is of use.
 Result<MirrorReport> RunMirror(const Repository& repository, const std::shared_ptr<Store>& mirror,
                                const MirrorOptions& options, MirrorProgress& progress);
 

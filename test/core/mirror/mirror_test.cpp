@@ -174,6 +174,8 @@ TEST_P(Mirror, IsUsableWhereverAPassEndsAndTheNextOneGoesOn) {
 }
 
 TEST_P(Mirror, SkipsABackupThatAnExpiryRemovesUnderWay) {
+  constexpr const char* kNewer = "20261123-020000F";
+  Backup(kNewer);
   repository_.store().SetHook([&](FaultStore::Operation operation, std::string_view name) {
     if (operation == FaultStore::Operation::kGet && name == PackName(kTestLabel, 1)) {
       std::filesystem::remove(repository_.PathOf(BackupDocumentName(kTestLabel)));
@@ -186,7 +188,7 @@ TEST_P(Mirror, SkipsABackupThatAnExpiryRemovesUnderWay) {
   ASSERT_OK(report);
   EXPECT_TRUE(report->is_whole());
   EXPECT_GE(report->objects_gone, 1U);
-  EXPECT_TRUE(report->backups_copied.empty());
+  EXPECT_EQ(report->backups_copied, std::vector<std::string>{kNewer});
   EXPECT_FALSE(ReadAll(*mirror).contains(BackupDocumentName(kTestLabel)));
 }
 
@@ -337,6 +339,38 @@ TEST_P(Mirror, RefusesTheRepositoryItselfByAnotherName) {
     return Ok();
   }));
   EXPECT_EQ(probes, 1);
+}
+
+TEST_P(Mirror, FailsWhenTheRepositoryGoesAwayUnderWay) {
+  std::atomic<bool> is_gone = false;
+  repository_.store().SetHook([&](FaultStore::Operation operation, std::string_view name) {
+    if (operation == FaultStore::Operation::kGet && name == PackName(kTestLabel, 1) &&
+        !is_gone.exchange(true)) {
+      const std::string place = repository_.store().location();
+      std::filesystem::rename(place, place + ".moved");
+      std::filesystem::create_directory(place);
+    }
+    return Ok();
+  });
+  const auto report = Run(MakeMirror());
+  ASSERT_TRUE(is_gone);
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().code, ErrorCode::kFailedPrecondition) << report.error().message;
+}
+
+TEST_P(Mirror, IsNotWholeWhenTheRepositoryHasLostItsBackups) {
+  const auto mirror = MakeMirror();
+  ASSERT_OK(Run(mirror));
+  for (const char* kind : {"backup", "wal"}) {
+    std::filesystem::remove_all(repository_.PathOf(kind));
+  }
+  const auto report = Run(mirror);
+  ASSERT_OK(report);
+  EXPECT_TRUE(report->has_lost_backups);
+  EXPECT_FALSE(report->is_whole());
+  EXPECT_EQ(report->objects_behind, 0U);
+  EXPECT_GT(report->objects_only_there, 0U);
+  EXPECT_TRUE(ReadAll(*mirror).contains(BackupDocumentName(kTestLabel)));
 }
 
 TEST_P(Mirror, ReportsWhatTheRepositoryDoesNotGiveOut) {
