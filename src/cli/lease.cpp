@@ -6,14 +6,13 @@
 
 #include <chrono>
 #include <filesystem>
-#include <functional>
 #include <system_error>
 #include <utility>
 
 #include "cli/output.h"
+#include "cli/patience.h"
 #include "cli/signals.h"
 #include "core/storage/unique_fd.h"
-#include "core/thread_group.h"
 
 namespace veza::cli {
 namespace {
@@ -31,29 +30,6 @@ constexpr RetryPolicy kRenewPolicy{.budget = kRenewPatience, .max_attempts = 3};
 bool CannotWrite(const Error& error) {
   return error.code == ErrorCode::kPermissionDenied || error.code == ErrorCode::kNoSpace ||
          error.code == ErrorCode::kUnsupported;
-}
-
-// Runs `work`. Cancels it when it takes longer than `patience`, or when `stop` (may be null) is
-// cancelled.
-Status WithPatience(const Environment& environment, std::chrono::milliseconds patience,
-                    const Cancellation* stop, const std::function<Status()>& work) {
-  constexpr std::chrono::milliseconds kLook{50};
-  Cancellation done;
-  ThreadGroup watchdog;
-  RETURN_IF_ERROR(watchdog.Start([&] {
-    const Clock& clock = *environment.clock;
-    const SteadyTime deadline = clock.Steady() + patience;
-    while (clock.Sleep(kLook, &done)) {
-      if (clock.Steady() >= deadline || (stop != nullptr && stop->cancelled())) {
-        environment.cancellation->Cancel();
-        return;
-      }
-    }
-  }));
-  Status status = CatchExceptions(work);
-  done.Cancel();
-  watchdog.Join();
-  return status;
 }
 
 // Returns whether a renewal is due. If so, it writes the stamp file, so that the next one is due a

@@ -39,6 +39,7 @@
 #include "cli/command.h"
 #include "cli/lease.h"
 #include "cli/output.h"
+#include "cli/patience.h"
 #include "cli/wal_prefetch.h"
 #include "core/archive/wal_archive.h"
 #include "core/postgres/postmaster_pid.h"
@@ -62,6 +63,10 @@ constexpr std::chrono::seconds kLongestPause{20};
 
 // How long the repository is tried before its mirror, if there is one, and how long the mirror.
 constexpr std::chrono::seconds kUntilMirror{5};
+// How long the first try may take in all before the mirror is asked: a server may accept
+// connections and not answer. Each further try may take twice as long as the one before, because
+// the mirror may not have the file, and the repository be slow.
+constexpr std::chrono::seconds kFirstPatience{10};
 constexpr RetryPolicy kMirrorPolicy{.budget = std::chrono::seconds(10)};
 
 // A server may be writing its pg_control while it is read, so try again.
@@ -544,6 +549,29 @@ Result<int> FetchFromRepository(const GlobalOptions& options, const Config* conf
   return Fetch(*repository, request);
 }
 
+// The same, given up after `patience`.
+Result<int> FetchWithPatience(const GlobalOptions& options, const Config* config,
+                              const RetryPolicy& policy, const Request& request,
+                              std::chrono::seconds patience) {
+  GlobalOptions own = options;
+  own.environment.cancellation = std::make_shared<Cancellation>();
+  int exit_code = kStopRecovery;
+  Status status = WithPatience(
+      own.environment, patience, options.environment.cancellation.get(), [&]() -> Status {
+        ASSIGN_OR_RETURN(exit_code, FetchFromRepository(own, config, policy, request));
+        return Ok();
+      });
+  if (status) {
+    return exit_code;
+  }
+  if (status.error().code == ErrorCode::kCancelled &&
+      !options.environment.cancellation->cancelled()) {
+    return MakeError(ErrorCode::kDeadlineExceeded, "the repository gave no answer within {} s",
+                     patience.count());
+  }
+  return std::move(status.error());
+}
+
 // Fetches from the repository, and retries for as long as that may help. For `config` see
 // FetchFromRepository().
 Result<Fetched> FetchWithRetries(const GlobalOptions& options, const Config* config,
@@ -551,7 +579,8 @@ Result<Fetched> FetchWithRetries(const GlobalOptions& options, const Config* con
                                  SteadyTime deadline) {
   const Clock& clock = *options.environment.clock;
   bool asked_mirror_at_end = false;
-  for (std::chrono::seconds pause = kFirstPause;;) {
+  std::chrono::seconds patience = kFirstPatience;
+  for (std::chrono::seconds pause = kFirstPause;; patience *= 2) {
     RetryPolicy policy;
     policy.budget =
         std::max(std::chrono::milliseconds(0),
@@ -560,7 +589,9 @@ Result<Fetched> FetchWithRetries(const GlobalOptions& options, const Config* con
     if (mirror.config) {
       policy.budget = std::min<std::chrono::milliseconds>(policy.budget, kUntilMirror);
     }
-    const Result<int> fetched = FetchFromRepository(options, config, policy, request);
+    const Result<int> fetched = mirror.config
+                                    ? FetchWithPatience(options, config, policy, request, patience)
+                                    : FetchFromRepository(options, config, policy, request);
     // A standby asks again and again, and its primary may stream the segment.
     if (fetched && *fetched == kNotInArchive && mirror.config && request.is_segment() &&
         !request.recovery.is_standby) {

@@ -6,6 +6,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use File::Compare qw(compare);
+use IO::Socket::INET;
 use JSON::PP qw(decode_json);
 use POSIX ();
 use PostgreSQL::Test::Utils qw(slurp_file);
@@ -224,6 +225,13 @@ $node->change_conf(%elsewhere, map { $_ => $node->basedir . '/none' } qw(s3_acce
 like(from_mirror('keys that are not there'), qr/because the repository cannot be read: .*none/, 'wal-get says so');
 $node->vezactl_fails([ 'wal-get', '--retry', '1', '0000000100000000000000FF', $to ], 126, qr/none/,
 	'keys that are not there, and a file that the mirror does not have');
+# A server that accepts connections and never answers.
+my $silent = IO::Socket::INET->new(Listen => 128, LocalAddr => '127.0.0.1') or die "could not listen: $!";
+$node->change_conf(%elsewhere, s3_endpoint => 'http://127.0.0.1:' . $silent->sockport, s3_access_key => 'key',
+	s3_secret_key => 'wJalrXUtnFEMIK7MDENG', s3_access_key_file => undef, s3_secret_key_file => undef);
+my $begin = time;
+like(from_mirror('a repository that never answers'), qr/no answer within 10 s/, 'wal-get says so');
+cmp_ok(time - $begin, '<', 20, 'it has waited for ten seconds');
 $node->change_conf(%here);
 $node->vezactl_ok(['mirror']);
 # Restored while the first repository is there, and started when it is gone.
