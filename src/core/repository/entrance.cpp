@@ -269,6 +269,35 @@ Result<bool> HoldsSignedBackup(Store& store, const SealPolicy& policy) {
   return false;
 }
 
+// Whether the object under a wrap's name, which holds something else, is damaged: unusable, as `key
+// remove` sees it, which removes no good wrap as long as there is such an object. So what is put
+// back for the sake of one was not removed. Without the key nobody can tell whether a wrap was
+// changed.
+bool IsDamagedObject(const Result<Bytes>& there, const std::optional<SealPolicy>& policy) {
+  if (!there) {
+    return there.error().code != ErrorCode::kNotFound;
+  }
+  return policy && policy->key ? IsUnusableWrap(*policy, AsText(*there))
+                               : !PackWrap(AsText(*there)).has_value();
+}
+
+// Stores a wrap whose object is damaged, under a new name, and returns that. If the damaged object
+// has gone meanwhile, somebody may have looked at the wraps before this one was there, and removed
+// all of its passphrase. Then it is taken back, and the result is nullopt.
+Result<std::optional<std::string>> PutBesideDamaged(Store& store, const std::string& key_id,
+                                                    const NamedText& wrap,
+                                                    const std::optional<SealPolicy>& policy,
+                                                    Random& random) {
+  ASSIGN_OR_RETURN(std::string name, PutKeyWrap(store, key_id, {"", wrap.text}, random));
+  const Result<Result<Bytes>> there = GetWrap(store, wrap.name);
+  if (there && IsDamagedObject(*there, policy)) {
+    return std::optional(std::move(name));
+  }
+  RETURN_IF_ERROR(store.Delete(name));
+  RETURN_IF_ERROR(there);
+  return std::optional<std::string>();
+}
+
 // Puts back what is missing of the entrance. Run() returns the names of the objects that it has
 // stored.
 class PutBack {
@@ -308,12 +337,7 @@ class PutBack {
       RETURN_IF_ERROR(RequireOldPlace(system_identifier));
     }
     // FORMAT.md section 7: the wrap is stored before the identity.
-    ASSIGN_OR_RETURN(const std::vector<NamedText> lost, LostWraps());
-    for (const NamedText& wrap : lost) {
-      ASSIGN_OR_RETURN(std::string name,
-                       PutKeyWrap(store_, held_.key_id, wrap, *environment_.random));
-      written_.push_back(std::move(name));
-    }
+    RETURN_IF_ERROR(WriteWraps());
     for (const NamedText& object : damaged) {
       RETURN_IF_ERROR(ReplaceDamagedIdentity(store_, object, Held(object.name)->text));
       written_.push_back(object.name);
@@ -379,7 +403,7 @@ class PutBack {
     return UnprovenPlace(store_, first);
   }
 
-  // A text for which scrypt can run counts as a wrap, and LostWraps() asks no further. So scrypt
+  // A text for which scrypt can run counts as a wrap, and WriteWraps() asks no further. So scrypt
   // runs once at most, and not for a wrap that is held and unchanged.
   bool IsWrapOfOurs(std::string_view text) const {
     if (OtherKeyOf(text, held_.key_id)) {
@@ -389,14 +413,13 @@ class PutBack {
     return key || key.error().code != ErrorCode::kDataCorrupted;
   }
 
-  // The wraps that must be put back. All of them if no wrap of the key is left: removing one of
-  // several may have been on purpose. Beside others, only those with other content under their
-  // names: that is damage, because nothing in a repository is overwritten. Objects that are no
-  // wraps, or wraps of another key, do not count. A wrap that the passphrase does not open counts,
-  // because it may belong to another passphrase.
-  Result<std::vector<NamedText>> LostWraps() {
+  // Puts wraps back. All of them if no wrap of the key is left: removing one of several may have
+  // been on purpose. Beside others, only those with a damaged object under their names. Objects
+  // that are no wraps, or wraps of another key, do not count. A wrap that the passphrase does not
+  // open counts, because it may belong to another passphrase.
+  Status WriteWraps() {
     if (held_.key_id.empty()) {
-      return std::vector<NamedText>();
+      return Ok();
     }
     ASSIGN_OR_RETURN(const FirstObjects wraps,
                      ListOldestWraps(store_, KeyWrapName(held_.key_id, "")));
@@ -408,16 +431,26 @@ class PutBack {
       const auto held = std::ranges::find(held_.key_wraps, wrap.name, &NamedText::name);
       const bool is_held = held != held_.key_wraps.end();
       const bool is_intact = is_held && text && AsText(*text) == held->text;
-      if (is_held && !is_intact) {
+      if (is_held && !is_intact && IsDamagedObject(text, policy_)) {
         damaged.insert(held->name);
       }
       has_other = has_other || is_intact || (!is_held && text && IsWrapOfOurs(AsText(*text)));
     }
-    std::vector<NamedText> lost = held_.key_wraps;
-    if (has_other) {
-      std::erase_if(lost, [&](const NamedText& wrap) { return !damaged.contains(wrap.name); });
+    for (const NamedText& wrap : held_.key_wraps) {
+      if (damaged.contains(wrap.name)) {
+        ASSIGN_OR_RETURN(
+            std::optional<std::string> name,
+            PutBesideDamaged(store_, held_.key_id, wrap, policy_, *environment_.random));
+        if (name) {
+          written_.push_back(*std::move(name));
+        }
+      } else if (!has_other) {
+        ASSIGN_OR_RETURN(std::string name,
+                         PutKeyWrap(store_, held_.key_id, wrap, *environment_.random));
+        written_.push_back(std::move(name));
+      }
     }
-    return lost;
+    return Ok();
   }
 
   Status WriteIdentities() {
@@ -440,9 +473,15 @@ class PutBack {
   std::vector<std::string> written_;
 };
 
-Result<EntranceCopy> OpenEntrance(const std::shared_ptr<Store>& store, const std::string& service,
-                                  const RepositoryOptions& options, const Environment& environment,
-                                  std::uint64_t system_identifier) {
+struct OpenedEntrance {
+  EntranceCopy copy;
+  SealPolicy policy;
+};
+
+Result<OpenedEntrance> OpenEntrance(const std::shared_ptr<Store>& store, const std::string& service,
+                                    const RepositoryOptions& options,
+                                    const Environment& environment,
+                                    std::uint64_t system_identifier) {
   // The time is taken before the check. Whatever is stored after a later loss is not older than it.
   ASSIGN_OR_RETURN(const TimePoint now, store->Now());
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
@@ -451,7 +490,7 @@ Result<EntranceCopy> OpenEntrance(const std::shared_ptr<Store>& store, const std
   EntranceCopy copy = CopyEntrance(*repository, service, now);
   // Without them, what the passphrase has opened is still worth keeping.
   copy.key_wraps = WrapsToCopy(*repository).value_or(copy.key_wraps);
-  return copy;
+  return OpenedEntrance{std::move(copy), repository->seal_policy()};
 }
 
 bool HoldSameWrap(std::string_view one, std::string_view other) {
@@ -465,7 +504,7 @@ bool HoldSameWrap(std::string_view one, std::string_view other) {
 // be forgotten, here and in every backup from now on, because its object is no wrap any more.
 // Those that are damaged are put back, if possible.
 void KeepDamagedWraps(Store& store, const Environment& environment, const EntranceCopy& held,
-                      EntranceLook& look) {
+                      const SealPolicy& policy, EntranceLook& look) {
   std::vector<NamedText>& copies = look.copy.key_wraps;
   for (const NamedText& wrap : held.key_wraps) {
     if (copies.size() >= limits::kKeyWrapsOfABackup ||
@@ -478,15 +517,22 @@ void KeepDamagedWraps(Store& store, const Environment& environment, const Entran
       continue;  // it may have been removed on purpose
     }
     copies.push_back(wrap);
-    const bool is_damaged = there && (*there ? AsText(**there) != wrap.text
-                                             : (*there).error().code == ErrorCode::kDataCorrupted);
+    const bool is_damaged =
+        there && (*there ? AsText(**there) != wrap.text && IsDamagedObject(*there, policy)
+                         : (*there).error().code == ErrorCode::kDataCorrupted);
     if (!is_damaged) {
       continue;
     }
-    // One that cannot be put back now is held, and tried again at the next look.
-    if (const auto put = PutKeyWrap(store, held.key_id, wrap, *environment.random)) {
-      copies.back().name = *put;
-      look.put_back.push_back(*put);
+    const Result<std::optional<std::string>> put =
+        PutBesideDamaged(store, held.key_id, wrap, policy, *environment.random);
+    if (!put) {
+      continue;  // it is held, and tried again at the next look
+    }
+    if (*put) {
+      copies.back().name = **put;
+      look.put_back.push_back(**put);
+    } else {
+      copies.pop_back();
     }
   }
 }
@@ -708,23 +754,25 @@ Result<EntranceLook> KeepEntrance(const std::shared_ptr<Store>& store, const std
                                   const std::optional<EntranceCopy>& held) {
   RepositoryOptions options = given;
   RETURN_IF_ERROR(TellPassphrase(options, environment));
-  Result<EntranceCopy> copy = OpenEntrance(store, service, options, environment, system_identifier);
+  Result<OpenedEntrance> opened =
+      OpenEntrance(store, service, options, environment, system_identifier);
   const bool knows_it = held && held->location == store->location() && held->service == service;
-  if (copy && (!knows_it || copy->key_id == held->key_id)) {
-    EntranceLook look{std::move(*copy), {}};
+  if (opened && (!knows_it || opened->copy.key_id == held->key_id)) {
+    EntranceLook look{std::move(opened->copy), {}};
     if (knows_it) {
-      KeepDamagedWraps(*store, environment, *held, look);
+      KeepDamagedWraps(*store, environment, *held, opened->policy, look);
     }
     return look;
   }
-  if (!knows_it || (!copy && !MayBeLost(copy.error().code))) {
-    return copy.error();
+  if (!knows_it || (!opened && !MayBeLost(opened.error().code))) {
+    return opened.error();
   }
   EntranceLook look;
   ASSIGN_OR_RETURN(look.put_back,
                    PutBack(*store, options, environment, *held).Run(system_identifier));
-  ASSIGN_OR_RETURN(look.copy,
+  ASSIGN_OR_RETURN(OpenedEntrance mended,
                    OpenEntrance(store, service, options, environment, system_identifier));
+  look.copy = std::move(mended.copy);
   return look;
 }
 

@@ -100,8 +100,10 @@ struct EntranceLook {
 //   kConflict.
 // - An identity is put back only if that of this system is missing. The identity of another system
 //   may have been removed on purpose. A damaged identity is replaced.
-// - A wrap is put back only if there is no wrap of the key, or if other content is stored under the
-//   wrap's name, whichever passphrase it is of. The latter also if the repository can be opened.
+// - A wrap is put back only if there is no wrap of the key, or if the object under the wrap's name
+//   is damaged (IsUnusableWrap() in key_wraps.h), whichever passphrase it is of. The latter also if
+//   the repository can be opened. If the damaged object has gone right after that, the wrap is
+//   taken back: RemovePassphrase() may not have seen it.
 //   One that cannot be put back now stays in the copy. A change of the passphrase removes the old
 //   wrap and writes a new one under a new name; then the error is kWrongKey, as for any wrong
 //   passphrase.

@@ -73,9 +73,9 @@ std::string NameIn(std::string_view signed_wrap) {
   return wrap ? StringMember(*wrap, "name").value_or("") : "";
 }
 
-// Fills in what the wrap is.
-void Judge(const Repository& repository, KeyWrapInfo& info) {
-  const std::string key_id = repository.seal_policy().key->hex_id();
+// Fills in what the wrap is. `in_use`: by which the repository was opened.
+void Judge(const SealPolicy& policy, const NamedText& in_use, KeyWrapInfo& info) {
+  const std::string key_id = policy.key->hex_id();
   Result<Bytes> packed = PackWrap(info.object.text);
   if (!packed) {
     info.problem = packed.error().message;
@@ -87,8 +87,8 @@ void Judge(const Repository& repository, KeyWrapInfo& info) {
     return;
   }
   info.packed = *std::move(packed);
-  const bool is_signed = IsSigned(repository.seal_policy(), info.object.text);
-  const bool is_in_use = info.object == repository.key_wraps().front();
+  const bool is_signed = IsSigned(policy, info.object.text);
+  const bool is_in_use = info.object == in_use;
   if (!is_signed && !is_in_use && wrap->Find("mac") != nullptr) {
     info.problem = "the key has not signed it, or it was changed since";
     return;
@@ -147,7 +147,7 @@ Result<WrapsRead> ReadWraps(const Repository& repository, std::size_t most) {
     info.id = object.name.substr(prefix.size());
     info.stored = object.modified;
     if (text) {
-      Judge(repository, info);
+      Judge(repository.seal_policy(), repository.key_wraps().front(), info);
     } else {
       info.problem = text.error().message;
     }
@@ -216,6 +216,24 @@ Result<KeyWrapInfo> Choose(const std::vector<KeyWrapInfo>& wraps, const std::str
 bool GoesAlone(const KeyWrapInfo& wrap) {
   return wrap.state == KeyWrapInfo::State::kUnusable ||
          (wrap.state == KeyWrapInfo::State::kUnsigned && !wrap.copy_of.empty());
+}
+
+// A server that has not looked since the object was damaged may still hold the wrap that lay there,
+// and takes it for lost. While the object is there, the server would put back what is removed now.
+Status RequireNothingToPutBack(const std::vector<KeyWrapInfo>& wraps, const std::string& what) {
+  const auto unusable =
+      std::ranges::find(wraps, KeyWrapInfo::State::kUnusable, &KeyWrapInfo::state);
+  if (unusable == wraps.end()) {
+    return Ok();
+  }
+  return MakeError(ErrorCode::kFailedPrecondition,
+                   "passphrase \"{}\" cannot be removed while object \"{}\" is unusable: {}", what,
+                   unusable->object.name, unusable->problem)
+      .WithHint(
+          "A running server may take this for the wrap that the object once was, and put it back. "
+          "First remove all objects that \"vezactl key list\" shows as unusable, with \"vezactl "
+          "key "
+          "remove OBJECT\".");
 }
 
 // The options with another passphrase.
@@ -373,6 +391,9 @@ Result<RemovedPassphrase> RemoveUnder(ClusterLock& lock, const Repository& repos
   const Bytes& packed = removed.wrap.packed;
   const bool is_ours = PackWrap(repository.key_wraps().front().text) == packed;
   const bool goes_alone = is_ours || GoesAlone(removed.wrap);
+  if (!goes_alone) {
+    RETURN_IF_ERROR(RequireNothingToPutBack(read.wraps, id_or_name));
+  }
   removed.objects = {removed.wrap.object.name};
   removed.still_opens = is_ours ? repository.key_wraps().front().name : "";
   for (const KeyWrapInfo& wrap : read.wraps) {
@@ -447,6 +468,13 @@ Result<std::vector<KeyWrapInfo>> LookAtKeyWraps(const Repository& repository) {
   }
   ASSIGN_OR_RETURN(WrapsRead read, ReadWraps(repository, limits::kKeyWrapsLookedAt));
   return std::move(read.wraps);
+}
+
+bool IsUnusableWrap(const SealPolicy& policy, std::string_view text) {
+  KeyWrapInfo info;
+  info.object.text = text;
+  Judge(policy, {}, info);
+  return info.state == KeyWrapInfo::State::kUnusable;
 }
 
 bool IsDamagedWrap(const KeyWrapInfo& wrap) {

@@ -57,6 +57,10 @@ Result<std::vector<KeyWrapInfo>> ListKeyWraps(const Repository& repository);
 // The same without the backups, and at most limits::kKeyWrapsLookedAt. None with cipher none.
 Result<std::vector<KeyWrapInfo>> LookAtKeyWraps(const Repository& repository);
 
+// Whether an object with this text is kUnusable to everybody but those who have opened the
+// repository by it. The policy has a key.
+bool IsUnusableWrap(const SealPolicy& policy, std::string_view text);
+
 // Whether the object is damaged, or nobody's wrap of this key: that of a passphrase that has no
 // other may be lost.
 bool IsDamagedWrap(const KeyWrapInfo& wrap);
@@ -96,8 +100,12 @@ struct RemovedPassphrase {
 // removal the wrap in use must be in place. If it has gone after it, or if that cannot be told,
 // what was removed is put back.
 //
+// What does not go alone stays while any object is kUnusable. A running server that holds the wrap
+// that was removed, and takes that object for it, would put it back (KeepEntrance()).
+//
 // kNotFound, kInvalidArgument (several have the name), kFailedPrecondition (it is the one in use,
-// the lock is held, there are more than limits::kKeyWraps objects), kDataCorrupted and kWrongKey
+// the lock is held, there are more than limits::kKeyWraps objects, there is one that is kUnusable),
+// kDataCorrupted and kWrongKey
 // (the wrap in use is gone), and those of the store. The message says "the passphrase was not
 // removed", or that this is not certain.
 Result<RemovedPassphrase> RemovePassphrase(const Repository& repository,

@@ -282,10 +282,7 @@ TEST_P(KeyWrapsTest, RemovingADamagedWrapLeavesTheGoodOneOfItsPassphrase) {
     EXPECT_EQ(removed->still_opens, good);
     EXPECT_OK(OpenWith(kRecovery));
 
-    // The good one takes what is left of the damaged one along.
-    Put(damaged, text);
-    EXPECT_THAT(RemovePassphrase(*repository, "again").value().objects,
-                testing::UnorderedElementsAre(good, damaged));
+    EXPECT_THAT(RemovePassphrase(*repository, "again").value().objects, ElementsAre(good));
     EXPECT_ERROR(OpenWith(kRecovery), ErrorCode::kWrongKey);
   }
 }
@@ -582,6 +579,59 @@ TEST_P(KeyWrapsTest, ARunningServerPutsADamagedOneBack) {
   const EntranceLook removed = keep(held);
   EXPECT_THAT(removed.put_back, IsEmpty());
   EXPECT_THAT(removed.copy.key_wraps, SizeIs(1));
+}
+
+// Another server holds it as well, and looks only after the removal.
+TEST_P(KeyWrapsTest, ARemovedPassphraseDoesNotComeBackForADamagedObject) {
+  const auto repository = Initialise().value();
+  ASSERT_OK(AddPassphrase(*repository, kRecovery, "recovery"));
+  const NamedText good = FindKeyWrap(*repository, "recovery").value().object;
+  const auto keep = [&](const std::optional<EntranceCopy>& held) {
+    return KeepEntrance(store_, "", options_, environment_, kTestSystem, held).value();
+  };
+  const EntranceCopy held = keep({}).copy;  // both servers
+  Put(good.name, "junk");
+  ASSERT_THAT(keep(held).put_back, SizeIs(1));
+  const auto refused = RemovePassphrase(*repository, "recovery");
+  EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(refused.error().message, HasSubstr(good.name));
+  EXPECT_THAT(refused.error().hint, HasSubstr("First remove all objects"));
+  EXPECT_OK(OpenWith(kRecovery));
+
+  ASSERT_OK(RemovePassphrase(*repository, good.name));
+  EXPECT_OK(OpenWith(kRecovery));
+  ASSERT_OK(RemovePassphrase(*repository, "recovery"));
+  EXPECT_THAT(keep(held).put_back, IsEmpty());
+  EXPECT_ERROR(OpenWith(kRecovery), ErrorCode::kWrongKey);
+}
+
+// The other server has seen the damaged object, and stores the wrap after the removal.
+TEST_P(KeyWrapsTest, AWrapThatIsPutBackTooLateIsTakenBack) {
+  const auto repository = Initialise().value();
+  PutBackup(*repository, kLabel);
+  for (const bool opens : {true, false}) {
+    ASSERT_OK(AddPassphrase(*repository, kRecovery, "recovery"));
+    const NamedText good = FindKeyWrap(*repository, "recovery").value().object;
+    const auto held = KeepEntrance(store_, "", options_, environment_, kTestSystem, {}).value();
+    Put(good.name, "junk");
+    const NamedText identity = Objects(std::string(kIdentityPrefix)).front();
+    if (!opens) {
+      Lose(identity.name);
+    }
+    store_->SetHook([&](FaultStore::Operation operation, std::string_view name) {
+      if (operation == FaultStore::Operation::kPut && name.starts_with(kKeyPrefix)) {
+        store_->SetHook({});
+        EXPECT_OK(store_->Delete(good.name));
+      }
+      return Ok();
+    });
+    const auto late =
+        KeepEntrance(store_, "", options_, environment_, kTestSystem, held.copy).value();
+    store_->SetHook({});
+    EXPECT_EQ(late.put_back, opens ? std::vector<std::string>() : std::vector{identity.name});
+    EXPECT_THAT(late.copy.key_wraps, SizeIs(1));
+    EXPECT_ERROR(OpenWith(kRecovery), ErrorCode::kWrongKey);
+  }
 }
 
 // It cannot be opened at all, because the server's own one is damaged, too.
