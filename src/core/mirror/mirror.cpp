@@ -109,8 +109,22 @@ class Pass {
     if (!identities) {
       return std::move(identities.error()).WithContext("mirror");
     }
-    is_new_ = identities->empty();
-    return is_new_ ? Ok() : OpenMirror();
+    const bool is_new = identities->empty();
+    // Its wraps may be of passphrases that the repository has no more. The pass copies the present
+    // ones, and then opens it.
+    waits_for_key_ = is_new || (has_key && SharesKey(*identities));
+    return waits_for_key_ ? Ok() : OpenMirror();
+  }
+
+  // Only what anybody can see: the key itself is not known before the mirror is opened.
+  bool SharesKey(const std::vector<NamedText>& of_mirror) const {
+    return std::ranges::any_of(of_mirror, [&](const NamedText& object) {
+      const Result<Identity> there = ParseUnverifiedIdentity(object);
+      return there && std::ranges::any_of(repository_.identities(), [&](const Identity& here) {
+               return here.key_id == there->key_id &&
+                      here.system_identifier == there->system_identifier;
+             });
+    });
   }
 
   // One place may have several names, which no comparison of settings finds: a link, another
@@ -162,7 +176,7 @@ class Pass {
   }
 
   Status OpenMirror() {
-    if (mirror_repository_ || (is_new_ && options_.dry_run)) {
+    if (mirror_repository_ || (waits_for_key_ && options_.dry_run)) {
       return Ok();
     }
     auto opened = Repository::Open(mirror_, repository_.options(), repository_.environment());
@@ -475,7 +489,7 @@ class Pass {
   MirrorProgress& progress_;
   const std::atomic<std::uint64_t> rate_;
   RateLimiter limiter_;
-  bool is_new_ = false;
+  bool waits_for_key_ = false;  // the mirror can be opened when keys have been copied
   std::unique_ptr<Repository> mirror_repository_;
 
   std::mutex mutex_;  // for what the threads write: counters of outcomes, and what was not copied

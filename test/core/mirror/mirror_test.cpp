@@ -6,6 +6,7 @@
 #include <map>
 
 #include "core/repository/backup_catalog.h"
+#include "core/repository/key_wraps.h"
 #include "core/repository/restore_lease.h"
 #include "core/repository/test_backup.h"
 #include "core/storage/forwarding_store.h"
@@ -313,6 +314,29 @@ TEST_P(Mirror, AcceptsAnIdentityThatWasMadeAnew) {
   const auto report = Run(mirror);
   ASSERT_OK(report);
   EXPECT_TRUE(report->is_whole());
+}
+
+// Between two passes, all passphrases that the mirror knows may be removed.
+TEST_P(Mirror, TakesNewPassphrasesThoughItsOwnOpenNothingAnyMore) {
+  if (GetParam() == Cipher::kNone) {
+    return;
+  }
+  const auto mirror = MakeMirror();
+  ASSERT_OK(Run(mirror));
+  const std::string old = repository_->key_wraps().front().name;
+  ASSERT_OK(AddPassphrase(*repository_, "another long passphrase", "next"));
+  RepositoryOptions options = repository_->options();
+  options.passphrase = SecretString("another long passphrase");
+  const auto shared = std::shared_ptr<Store>(&repository_.store(), [](Store*) {});
+  auto opened = Repository::Open(shared, options, repository_.environment());
+  ASSERT_OK(opened);
+  ASSERT_OK(RemovePassphrase(**opened, old));
+  MirrorProgress progress;
+  ASSERT_OK(RunMirror(**opened, mirror, {.dry_run = true}, progress));
+  const auto report = RunMirror(**opened, mirror, {}, progress);
+  ASSERT_OK(report);
+  EXPECT_EQ(report->objects_copied, 1U);
+  EXPECT_OK(Repository::Open(mirror, options, repository_.environment()));
 }
 
 TEST_P(Mirror, RefusesTheRepositoryItselfByAnotherName) {
