@@ -300,8 +300,12 @@ class Pass {
 
   // By any thread.
   Status Copy(const ObjectInfo& object) {
-    const CopyOptions copy{.spill_directory = repository_.options().spill_directory,
-                           .reads_back = options_.reads_back};
+    CopyOptions copy{.policy = repository_.seal_policy(),
+                     .spill_directory = repository_.options().spill_directory,
+                     .reads_back = options_.reads_back};
+    if (object.name == manifest_name_) {
+      copy.expected = manifest_sha256_;
+    }
     auto copied = CopyObject(first_, *mirror_, object, copy, limiter_);
     if (!copied) {
       return std::move(copied.error())
@@ -365,12 +369,16 @@ class Pass {
       return Ok();
     }
     ASSIGN_OR_RETURN(const std::optional<ObjectInfo> in_mirror, HeadIfThere(*mirror_, document));
-    std::optional<BackupSummary> summary;
+    std::optional<Document> summary;
     if (!in_mirror) {
       ASSIGN_OR_RETURN(summary, ReadSummary(label, *in_first));
       if (!summary) {
         return Ok();
       }
+    }
+    if (summary) {
+      manifest_name_ = ManifestName(label);
+      manifest_sha256_ = summary->backup.manifest_sha256;
     }
     RETURN_IF_ERROR(CopyAll(BackupDirectory(label),
                             [&](std::string_view name) { return !IsCopiedLast(name, label); }));
@@ -380,34 +388,40 @@ class Pass {
     return Look({document, in_first, in_mirror});
   }
 
+  // A backup.json that was found good.
+  struct Document {
+    std::string text;
+    BackupSummary backup;
+  };
+
   // Nothing for what is not a backup: the document was removed, is a tombstone, or cannot be read.
-  Result<std::optional<BackupSummary>> ReadSummary(const std::string& label,
-                                                   const ObjectInfo& listed) {
+  Result<std::optional<Document>> ReadSummary(const std::string& label, const ObjectInfo& listed) {
     const auto content = GetListed(first_, listed, limits::kBackupDocument);
     if (!content && content.error().code == ErrorCode::kNotFound) {
-      return std::optional<BackupSummary>();
+      return std::optional<Document>();
     }
     if (!content && IsOfTheStore(content.error())) {
       return content.error();
     }
     if (!content) {
       NoteUnreadable({listed.name, content.error().message});
-      return std::optional<BackupSummary>();
+      return std::optional<Document>();
     }
-    const std::string text(content->begin(), content->end());
+    std::string text(content->begin(), content->end());
     if (IsTombstone(text, label, repository_.seal_policy())) {
-      return std::optional<BackupSummary>();
+      return std::optional<Document>();
     }
     Result<BackupSummary> summary = ParseSummary(text, label, repository_.seal_policy());
     if (!summary) {
       NoteUnreadable({listed.name, summary.error().message});
-      return std::optional<BackupSummary>();
+      return std::optional<Document>();
     }
-    return std::optional(std::move(*summary));
+    return std::optional(Document{std::move(text), std::move(*summary)});
   }
 
   // Creates backup.json on the mirror if all is there that it names.
-  Status Commit(const BackupSummary& summary, const ObjectInfo& document) {
+  Status Commit(const Document& read, const ObjectInfo& document) {
+    const BackupSummary& summary = read.backup;
     NoteBehind(document);
     if (options_.dry_run) {
       return Ok();
@@ -423,12 +437,31 @@ class Pass {
       }
       return Ok();
     }
-    const std::uint64_t copied = report_.objects_copied;
-    RETURN_IF_ERROR(queue_.Push(document));
-    RETURN_IF_ERROR(queue_.WaitUntilIdle());
-    if (report_.objects_copied > copied) {
-      report_.backups_copied.push_back(summary.label);
+    limiter_.Pass(read.text.size());
+    // The bytes that were found good, whatever the repository would give out now.
+    const Status put = PutSmall(*mirror_, document.name, AsBytes(read.text), PutMode::kCreate);
+    const bool was_there = !put && put.error().code == ErrorCode::kAlreadyExists;
+    if (!put && !was_there) {
+      return put.error();
     }
+    if (was_there || options_.reads_back) {
+      const auto there = GetSmall(*mirror_, document.name, limits::kBackupDocument);
+      if (!there && IsOfTheStore(there.error())) {
+        return there.error();
+      }
+      if (!there || AsText(*there) != read.text) {
+        NoteConflict({document.name, "it has other content there"});
+        return Ok();
+      }
+    }
+    progress_.bytes_done += document.size;
+    if (was_there) {
+      Count(&MirrorReport::objects_there);
+      return Ok();
+    }
+    ++report_.objects_copied;
+    report_.bytes_copied += document.size;
+    report_.backups_copied.push_back(summary.label);
     return Ok();
   }
 
@@ -447,6 +480,11 @@ class Pass {
     if (!has_manifest || packs != summary.packs || HasConflict(directory, directory + '~')) {
       return fmt::format("the mirror has {} of its {} packs, and {} manifest", packs, summary.packs,
                          has_manifest ? "its" : "not its");
+    }
+    // An earlier pass may have stored it, and have seen another backup.json.
+    ASSIGN_OR_RETURN(const Sha256Digest manifest, DigestOf(*mirror_, ManifestName(label)));
+    if (manifest != summary.manifest_sha256) {
+      return std::string("the mirror has another manifest than its backup.json names");
     }
     std::set<std::string> named{summary.full_label()};
     for (const SourceBackup& source : summary.sources) {
@@ -491,6 +529,9 @@ class Pass {
   RateLimiter limiter_;
   bool waits_for_key_ = false;  // the mirror can be opened when keys have been copied
   std::unique_ptr<Repository> mirror_repository_;
+  // Of the backup that is being copied. Written when no thread is at work.
+  std::string manifest_name_;
+  Sha256Digest manifest_sha256_{};
 
   std::mutex mutex_;  // for what the threads write: counters of outcomes, and what was not copied
   MirrorReport report_;

@@ -21,7 +21,7 @@
 namespace veza {
 
 struct MirrorOptions {
-  int jobs = 1;             // objects that are copied at the same time, each with 20 MiB of memory
+  int jobs = 1;             // objects that are copied at the same time, each with 32 MiB of memory
   std::uint64_t rate = 0;   // bytes a second, of all together; 0: no limit
   bool dry_run = false;     // only look what is missing
   bool reads_back = false;  // CopyOptions (copy_object.h)
@@ -58,7 +58,7 @@ struct MirrorReport {
   static constexpr std::size_t kMostShown = 100;
   std::vector<NotMirrored> conflicts;  // the mirror has something else under the name
   std::uint64_t conflict_count = 0;
-  std::vector<NotMirrored> unreadable;  // the repository does not give it out whole
+  std::vector<NotMirrored> unreadable;  // damaged, or the repository does not give it out
   std::uint64_t unreadable_count = 0;
   // Backups that have their backup.json, and whose other parts the mirror does not have. Not those
   // that were removed under way.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "core/codec/stream.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/key_wraps.h"
 #include "core/repository/restore_lease.h"
@@ -38,7 +39,27 @@ class Mirror : public testing::TestWithParam<Cipher> {
     BackupSummary diff = TestSummary(*repository_, kDiff);
     const BackupSummary full = ReadBackup(*repository_, kTestLabel).value();
     diff.sources = {{kTestLabel, full.manifest_sha256}};
-    PutWithoutPacks(*repository_, diff);
+    const Bytes manifest = Sealed(ManifestName(kDiff));
+    diff.manifest_size = manifest.size();
+    diff.manifest_sha256 = Sha256Of(manifest);
+    const std::string text = SerializeSummary(diff, repository_->seal_policy()).value();
+    ASSERT_OK(PutSmall(repository_.store(), ManifestName(kDiff), manifest, PutMode::kCreate));
+    ASSERT_OK(
+        PutSmall(repository_.store(), BackupDocumentName(kDiff), AsBytes(text), PutMode::kCreate));
+  }
+  // A sealed stream of a few bytes.
+  Bytes Sealed(const std::string& name) {
+    StreamSealer sealer(repository_->seal_policy(),
+                        {.object_name = name, .spill_directory = repository_.Scratch("")},
+                        *repository_->environment().random);
+    EXPECT_OK(sealer.Append(AsBytes("content")));
+    Body& body = *sealer.Finish("node", {}).value().body;
+    EXPECT_OK(body.Rewind());
+    Bytes content(body.size());
+    for (std::size_t at = 0; at < content.size();) {
+      at += body.Read(MutableByteView(content).subspan(at)).value();
+    }
+    return content;
   }
 
   std::shared_ptr<FaultStore> MakeMirror(const std::string& name = "mirror") const {
@@ -363,6 +384,47 @@ TEST_P(Mirror, RefusesTheRepositoryItselfByAnotherName) {
     return Ok();
   }));
   EXPECT_EQ(probes, 1);
+}
+
+TEST_P(Mirror, StoresNothingThatIsDamaged) {
+  // Without a cipher, only the manifest tells what is in a pack.
+  std::vector<std::string> names{
+      ManifestName(kTestLabel),
+      WalObjectName(kTestSystem, SegmentName(1, 4, kTestSegmentSize)).value()};
+  if (GetParam() != Cipher::kNone) {
+    names.push_back(PackName(kTestLabel, 1));
+  }
+  for (const std::string& name : names) {
+    const auto mirror = MakeMirror(fmt::format("mirror-{}", name.size()));
+    const std::string good = First().at(name);
+    std::string bad = good;
+    bad[bad.size() / 2] ^= 1;
+    WriteText(repository_.PathOf(name), bad);
+    const auto report = Run(mirror);
+    ASSERT_OK(report);
+    EXPECT_EQ(report->unreadable_count, 1U) << name;
+    EXPECT_EQ(report->incomplete.size(), 1U) << name;
+    EXPECT_FALSE(ReadAll(*mirror).contains(name));
+    EXPECT_FALSE(ReadAll(*mirror).contains(BackupDocumentName(kTestLabel)));
+    WriteText(repository_.PathOf(name), good);
+    // It can be mended.
+    ASSERT_OK(Run(mirror));
+    EXPECT_EQ(ReadAll(*mirror), First());
+  }
+}
+
+TEST_P(Mirror, OffersNoBackupWithAManifestThatItDoesNotName) {
+  DiffWithoutPacks();
+  const auto mirror = MakeMirror();
+  ASSERT_OK(Run(mirror));
+  ASSERT_OK(mirror->Delete(BackupDocumentName(kDiff)));
+  ASSERT_OK(mirror->Delete(ManifestName(kDiff)));
+  // It is sealed well, and has the same size.
+  ASSERT_OK(PutSmall(*mirror, ManifestName(kDiff), Sealed(ManifestName(kDiff)), PutMode::kCreate));
+  const auto report = Run(mirror);
+  ASSERT_OK(report);
+  EXPECT_FALSE(report->is_whole());
+  EXPECT_FALSE(ReadAll(*mirror).contains(BackupDocumentName(kDiff)));
 }
 
 TEST_P(Mirror, FailsWhenTheRepositoryGoesAwayUnderWay) {
