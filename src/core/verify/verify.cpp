@@ -252,7 +252,7 @@ class Verification {
     ASSIGN_OR_RETURN(const TimePoint now, repository_.store().Now());
     ASSIGN_OR_RETURN(std::optional<BackupSummary> oldest,
                      OldestWithAllWal(repository_, system, options_.retention, catalog, now));
-    return oldest ? std::move(*oldest) : newest;
+    return std::move(oldest).value_or(newest);
   }
 
   // Backups that retention has deleted meanwhile have no problems.
