@@ -47,6 +47,7 @@ Json ToJson(const MirrorReport& report, const std::string& location, bool dry_ru
           {"objects_there", report.objects_there},
           {"objects_gone", report.objects_gone},
           {"objects_only_there", report.objects_only_there},
+          {"objects_foreign", report.objects_foreign},
           {"has_lost_backups", report.has_lost_backups},
           {"conflicts", ToJson(report.conflicts)},
           {"conflict_count", report.conflict_count},
@@ -93,6 +94,11 @@ std::string ToText(const MirrorReport& report, const std::string& location, bool
     text += fmt::format("copied: {} objects ({}), {} backups, in {}\n", report.objects_copied,
                         FormatSize(report.bytes_copied), report.backups_copied.size(),
                         FormatDuration(elapsed));
+  }
+  if (report.objects_foreign > 0) {
+    text +=
+        fmt::format("not copied, because their names are not those of a repository: {} objects\n",
+                    report.objects_foreign);
   }
   if (report.objects_only_there > 0) {
     text += fmt::format("only on the mirror: {} objects\n", report.objects_only_there);

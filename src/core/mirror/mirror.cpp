@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <functional>
+#include <limits>
 #include <mutex>
 #include <set>
 #include <utility>
@@ -62,6 +64,76 @@ bool IsSameRepository(const Repository& one, const Repository& other) {
   });
 }
 
+// History files of a timeline that are held back; more than any repository has.
+constexpr std::size_t kHistoriesHeldBack = 10'000;
+
+std::vector<std::string_view> PartsOf(std::string_view name) {
+  std::vector<std::string_view> parts;
+  for (;;) {
+    const std::size_t slash = name.find('/');
+    parts.push_back(name.substr(0, slash));
+    if (slash == std::string_view::npos) {
+      return parts;
+    }
+    name.remove_prefix(slash + 1);
+  }
+}
+
+std::optional<std::uint64_t> NumberOf(std::string_view text) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc() && end == text.data() + text.size() ? std::optional(number)
+                                                                  : std::nullopt;
+}
+
+std::uint64_t LargestBelowBackup(const std::string& label, std::string_view name) {
+  return !ParseLabel(label)                  ? 0
+         : name == ManifestName(label)       ? std::numeric_limits<std::uint64_t>::max()
+         : name == BackupDocumentName(label) ? limits::kBackupDocument
+         : ParsePackName(label, name)        ? limits::kPack
+                                             : 0;
+}
+
+// How large an object of this name may be. 0 when it is none of those that are copied.
+std::uint64_t LargestOf(const std::string& name) {
+  const std::vector<std::string_view> parts = PartsOf(name);
+  const std::optional<std::uint64_t> system = parts.size() < 2 ? std::nullopt : NumberOf(parts[1]);
+  if (name.starts_with(kBackupPrefix)) {
+    return LargestBelowBackup(std::string(parts[1]), name);
+  }
+  if (name.starts_with(kWalPrefix) && system) {
+    const auto known = WalObjectName(*system, parts.back());
+    // Compression may make it larger, by less than this.
+    return known && *known == name ? limits::kWalSegment + limits::kWalSegment / 16 : 0;
+  }
+  const bool is_known = name == kFormatMarkName ||
+                        (name.starts_with(kIdentityPrefix) && parts.size() == 2 && system) ||
+                        (name.starts_with(kKeyPrefix) && parts.size() == 2) ||
+                        (name.starts_with(kPinPrefix) && parts.size() == 2 &&
+                         (ParseLabel(parts[1]) || ParseNamedMark(name))) ||
+                        (name.starts_with(kGapPrefix) && parts.size() == 3 && system) ||
+                        ParseDrillName(name);
+  if (name.starts_with(kIndexPrefix) && parts.size() == 4 && system) {
+    return limits::kIndexObject;
+  }
+  return is_known ? limits::kDrillRecord : 0;  // the largest of these
+}
+
+bool IsHistory(std::string_view name) {
+  return name.starts_with(kWalPrefix) && name.ends_with(".history");
+}
+
+// Small objects, of which each pass compares the content.
+bool IsCompared(std::string_view name) {
+  return IsHistory(name) || name == kFormatMarkName || name.starts_with(kKeyPrefix) ||
+         name.starts_with(kGapPrefix) || name.ends_with("/backup.json");
+}
+
+struct Task {
+  ObjectInfo object;
+  bool compares = false;  // both sides have it; otherwise it is copied
+};
+
 class Pass {
  public:
   Pass(const Repository& repository, const std::shared_ptr<Store>& mirror,
@@ -91,6 +163,7 @@ class Pass {
     for (const std::string_view prefix :
          {kWalPrefix, kGapPrefix, kIndexPrefix, kPinPrefix, kDrillPrefix}) {
       RETURN_IF_ERROR(CopyAll(prefix));
+      RETURN_IF_ERROR(CopyHistories());
     }
     for (const std::string& label : labels) {
       RETURN_IF_ERROR(CopyBackup(label));
@@ -195,7 +268,9 @@ class Pass {
 
   Status StartThreads() {
     return queue_.Start(options_.jobs, [this] {
-      return [this](const ObjectInfo& object) { return Copy(object); };
+      return [this](const Task& task) {
+        return task.compares ? Compare(task.object) : Copy(task.object);
+      };
     });
   }
 
@@ -254,6 +329,14 @@ class Pass {
     return queue_.WaitUntilIdle();
   }
 
+  // A timeline whose history is there must have the WAL of those that it continues.
+  Status CopyHistories() {
+    for (ObjectInfo& history : std::exchange(histories_, {})) {
+      RETURN_IF_ERROR(queue_.Push({std::move(history)}));
+    }
+    return queue_.WaitUntilIdle();
+  }
+
   Status Look(const MergedObject& object) {
     RETURN_IF_ERROR(repository_.environment().cancellation->Check());
     if (!object.in_first) {
@@ -265,6 +348,15 @@ class Pass {
       NoteUnreadable({object.name, "it has 0 bytes"});
       return Ok();
     }
+    const std::uint64_t largest = LargestOf(object.name);
+    if (largest == 0) {
+      Count(&MirrorReport::objects_foreign);
+      return Ok();
+    }
+    if (object.in_first->size > largest) {
+      NoteUnreadable({object.name, "it is larger than any object of its kind"});
+      return Ok();
+    }
     if (!object.in_second) {
       return Want(*object.in_first);
     }
@@ -274,6 +366,9 @@ class Pass {
       NoteConflict({object.name, fmt::format("it has {} bytes there, and {} in the repository",
                                              object.in_second->size, object.in_first->size)});
       return Ok();
+    }
+    if (IsCompared(object.name) && !options_.dry_run) {
+      return queue_.Push({*object.in_first, true});
     }
     Count(&MirrorReport::objects_there);
     return Ok();
@@ -289,13 +384,44 @@ class Pass {
     ++report_.objects_behind;
     report_.bytes_behind += object.size;
     progress_.bytes_behind += object.size;
-    report_.oldest_behind =
-        std::min(report_.oldest_behind.value_or(object.modified), object.modified);
+    // What lies below a label counts from when the backup was whole.
+    const TimePoint since = std::max(object.modified, committed_.value_or(object.modified));
+    report_.oldest_behind = std::min(report_.oldest_behind.value_or(since), since);
   }
 
   Status Want(const ObjectInfo& object) {
     NoteBehind(object);
-    return options_.dry_run ? Ok() : queue_.Push(object);
+    if (!options_.dry_run && IsHistory(object.name) && histories_.size() < kHistoriesHeldBack) {
+      histories_.push_back(object);
+      return Ok();
+    }
+    return options_.dry_run ? Ok() : queue_.Push({object});
+  }
+
+  // By any thread. Whether an object of the same size is the same.
+  Status Compare(const ObjectInfo& object) {
+    const auto here = DigestOf(first_, object.name);
+    if (!here && IsOfTheStore(here.error())) {
+      return here.error();
+    }
+    if (!here && here.error().code == ErrorCode::kNotFound) {
+      Count(&MirrorReport::objects_gone);
+      return Ok();
+    }
+    if (!here) {
+      NoteUnreadable({object.name, here.error().message});
+      return Ok();
+    }
+    const auto there = DigestOf(*mirror_, object.name);
+    if (!there && IsOfTheStore(there.error())) {
+      return there.error();
+    }
+    if (!there || *there != *here) {
+      NoteConflict({object.name, there ? "it has other content there" : there.error().message});
+      return Ok();
+    }
+    Count(&MirrorReport::objects_there);
+    return Ok();
   }
 
   // By any thread.
@@ -368,6 +494,7 @@ class Pass {
     if (!in_first) {
       return Ok();
     }
+    committed_ = in_first->modified;
     ASSIGN_OR_RETURN(const std::optional<ObjectInfo> in_mirror, HeadIfThere(*mirror_, document));
     std::optional<Document> summary;
     if (!in_mirror) {
@@ -469,13 +596,17 @@ class Pass {
   // none.
   Result<std::string> WhatIsMissing(const BackupSummary& summary) {
     const std::string& label = summary.label;
-    std::uint64_t packs = 0;
+    std::set<std::uint32_t> stored;
     bool has_manifest = false;
     RETURN_IF_ERROR(mirror_->List(BackupDirectory(label), "", [&](const ObjectInfo& object) {
-      packs += ParsePackName(label, object.name) ? 1 : 0;
+      const std::optional<std::uint32_t> pack = ParsePackName(label, object.name);
+      if (pack && *pack >= 1 && *pack <= summary.packs) {
+        stored.insert(*pack);
+      }
       has_manifest |= object.name == ManifestName(label) && object.size == summary.manifest_size;
       return Ok();
     }));
+    const std::uint64_t packs = stored.size();
     const std::string directory = BackupDirectory(label);
     if (!has_manifest || packs != summary.packs || HasConflict(directory, directory + '~')) {
       return fmt::format("the mirror has {} of its {} packs, and {} manifest", packs, summary.packs,
@@ -529,6 +660,8 @@ class Pass {
   RateLimiter limiter_;
   bool waits_for_key_ = false;  // the mirror can be opened when keys have been copied
   std::unique_ptr<Repository> mirror_repository_;
+  std::vector<ObjectInfo> histories_;   // that are copied when the WAL is there
+  std::optional<TimePoint> committed_;  // when the repository received backup.json
   // Of the backup that is being copied. Written when no thread is at work.
   std::string manifest_name_;
   Sha256Digest manifest_sha256_{};
@@ -537,7 +670,7 @@ class Pass {
   MirrorReport report_;
   std::set<std::string> conflicts_;
 
-  WorkQueue<ObjectInfo> queue_;  // last: its threads use the others
+  WorkQueue<Task> queue_;  // last: its threads use the others
 };
 
 }  // namespace

@@ -50,6 +50,7 @@ struct MirrorReport {
   std::uint64_t objects_copied = 0;
   std::uint64_t bytes_copied = 0;
   std::uint64_t objects_there = 0;          // on both sides, with the same size
+  std::uint64_t objects_foreign = 0;        // with names that are none of a repository; not copied
   std::uint64_t objects_gone = 0;           // the repository removed them under way
   std::uint64_t objects_only_there = 0;     // the repository has removed them
   std::vector<std::string> backups_copied;  // labels, in this order

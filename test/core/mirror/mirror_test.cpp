@@ -427,6 +427,72 @@ TEST_P(Mirror, OffersNoBackupWithAManifestThatItDoesNotName) {
   EXPECT_FALSE(ReadAll(*mirror).contains(BackupDocumentName(kDiff)));
 }
 
+TEST_P(Mirror, ComparesTheContentOfSmallObjectsOfTheSameSize) {
+  const auto mirror = MakeMirror();
+  ASSERT_OK(Run(mirror));
+  std::string text = First().at(BackupDocumentName(kTestLabel));
+  text.back() ^= 1;
+  ASSERT_OK(PutSmall(*mirror, BackupDocumentName(kTestLabel), AsBytes(text), PutMode::kReplace));
+  const auto report = Run(mirror);
+  ASSERT_OK(report);
+  ASSERT_EQ(report->conflicts.size(), 1U);
+  EXPECT_EQ(report->conflicts[0].name, BackupDocumentName(kTestLabel));
+  EXPECT_EQ(ReadAll(*mirror).at(BackupDocumentName(kTestLabel)), text);
+}
+
+TEST_P(Mirror, IsNotStoppedByForeignObjects) {
+  const Objects expected = First();
+  for (const char* name : {"wal/notes.txt", "wal/7/8/9", "pin/x", "gap/x", "key/a/b",
+                           "backup/20261122-020000F/notes"}) {
+    ASSERT_OK(PutSmall(repository_.store(), name, AsBytes("x"), PutMode::kCreate));
+  }
+  // A pack more than backup.json names.
+  const std::string more = PackName(kTestLabel, 9);
+  WriteText(repository_.PathOf(more), "x");
+  const auto mirror = MakeMirror();
+  const auto report = Run(mirror);
+  ASSERT_OK(report);
+  EXPECT_EQ(report->objects_foreign, 6U);
+  EXPECT_EQ(report->unreadable_count, 1U) << "the pack is none";
+  EXPECT_EQ(ReadAll(*mirror), expected);
+}
+
+TEST_P(Mirror, CopiesAHistoryAfterTheWalThatItContinues) {
+  repository_.PushSegment(2, 9);
+  repository_.PushSegment(3, 9);
+  const std::string history = WalObjectName(kTestSystem, "00000002.history").value();
+  ASSERT_OK(repository_.PushWal("00000002.history", AsBytes("1\t0/5000000\tno reason\n")));
+  const std::string last = WalObjectName(kTestSystem, SegmentName(2, 9, kTestSegmentSize)).value();
+  const auto mirror = MakeMirror();
+  std::atomic<bool> has_history = false;
+  mirror->SetHook([&](FaultStore::Operation operation, std::string_view name) {
+    if (operation == FaultStore::Operation::kPut && name.starts_with(kWalPrefix)) {
+      EXPECT_TRUE(name == history || !has_history) << name;
+      has_history = has_history || name == history;
+    }
+    return Ok();
+  });
+  ASSERT_OK(Run(mirror));
+  mirror->SetHook({});
+  EXPECT_TRUE(has_history);
+  EXPECT_TRUE(ReadAll(*mirror).contains(last));
+}
+
+TEST_P(Mirror, CountsWhatABackupHasFromWhenItWasWhole) {
+  const auto mirror = MakeMirror();
+  ASSERT_OK(Run(mirror));
+  ASSERT_OK(mirror->Delete(PackName(kTestLabel, 1)));
+  const auto as_new = Run(mirror, {.dry_run = true});
+  ASSERT_OK(as_new);
+  const std::string pack = repository_.PathOf(PackName(kTestLabel, 1));
+  std::filesystem::last_write_time(pack,
+                                   std::filesystem::last_write_time(pack) - std::chrono::hours(5));
+  const auto report = Run(mirror, {.dry_run = true});
+  ASSERT_OK(report);
+  EXPECT_EQ(report->objects_behind, 1U);
+  EXPECT_LT(report->lag() - as_new->lag(), std::chrono::hours(1));
+}
+
 TEST_P(Mirror, FailsWhenTheRepositoryGoesAwayUnderWay) {
   std::atomic<bool> is_gone = false;
   repository_.store().SetHook([&](FaultStore::Operation operation, std::string_view name) {
