@@ -581,6 +581,40 @@ Result<std::vector<RetentionDecision>> PlanExpire(const Repository& repository,
   return PlanExpire(repository, system_identifier, Always(settings));
 }
 
+namespace {
+
+// Whether there is any segment behind those of one backup and before those of the next, on the
+// timeline of either.
+Result<bool> HasWalBetween(Store& store, const BackupSummary& backup, const BackupSummary& next) {
+  const SegmentNumber stop = SegmentOf(backup.stop_lsn, backup.wal_segment_size);
+  const SegmentNumber start = SegmentOf(next.start_lsn, next.wal_segment_size);
+  for (const TimelineId timeline : std::set{backup.timeline, next.timeline}) {
+    ASSIGN_OR_RETURN(const std::string after,
+                     WalObjectName(backup.system_identifier,
+                                   SegmentName(timeline, stop, backup.wal_segment_size)));
+    bool found = false;
+    const Status listed = store.List(
+        WalTimelinePrefix(backup.system_identifier, timeline), after,
+        [&](const ObjectInfo& object) -> Status {
+          const auto file = ParseWalFileName(object.name.substr(object.name.rfind('/') + 1));
+          if (!file || file->kind != WalFileKind::kSegment) {
+            return Ok();
+          }
+          found = SegmentNumberOf(file->segment_name, backup.wal_segment_size) < start;
+          return MakeError(ErrorCode::kCancelled, "seen enough");
+        });
+    if (!listed && listed.error().code != ErrorCode::kCancelled) {
+      return listed.error();
+    }
+    if (found) {
+      return true;
+    }
+  }
+  return start <= stop + 1;
+}
+
+}  // namespace
+
 Result<std::optional<BackupSummary>> OldestWithAllWal(const Repository& repository,
                                                       std::uint64_t system_identifier,
                                                       const RetentionSettings& settings,
@@ -592,18 +626,16 @@ Result<std::optional<BackupSummary>> OldestWithAllWal(const Repository& reposito
   ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(system_identifier));
   ASSIGN_OR_RETURN(input.lineage, ReadLineage(repository, identity));
   input.catalog = std::move(catalog);
-  for (KeptWal& kept : WhereWalIsKept(input)) {
-    if (!kept.by_window) {
-      return std::optional(std::move(kept.from));
+  std::vector<KeptWal> kept = WhereWalIsKept(input);
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    if (kept[i].by_window && i + 1 < kept.size()) {
+      ASSIGN_OR_RETURN(const bool has_wal,
+                       HasWalBetween(repository.store(), kept[i].from, kept[i + 1].from));
+      if (!has_wal) {
+        continue;
+      }
     }
-    const SegmentNumber next = SegmentOf(kept.from.stop_lsn, kept.from.wal_segment_size) + 1;
-    ASSIGN_OR_RETURN(const std::string name,
-                     WalObjectName(system_identifier, SegmentName(kept.from.timeline, next,
-                                                                  kept.from.wal_segment_size)));
-    ASSIGN_OR_RETURN(const std::optional<ObjectInfo> there, HeadIfThere(repository.store(), name));
-    if (there) {
-      return std::optional(std::move(kept.from));
-    }
+    return std::optional(std::move(kept[i].from));
   }
   return std::optional<BackupSummary>();
 }

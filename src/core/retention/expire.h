@@ -54,8 +54,8 @@ Result<std::vector<RetentionDecision>> ExpireUnderLock(const Repository& reposit
 
 // The oldest backup of the system from whose start on retention keeps all WAL at the time `now`.
 // nullopt when no backup is good. A backup that only retention_window counts is passed over when
-// the segment behind its own WAL is missing: the WAL between two backups was removed before the
-// window was set, or was as long as it is now. What backups lack is not looked for.
+// there is no segment at all between its own WAL and that of the next one: then that was removed
+// before the window was set, or was as long as it is now. What backups lack is not looked for.
 Result<std::optional<BackupSummary>> OldestWithAllWal(const Repository& repository,
                                                       std::uint64_t system_identifier,
                                                       const RetentionSettings& settings,

@@ -322,12 +322,14 @@ class BackupRules {
 
   TimePoint WindowBegin() const { return input_.now - input_.settings.window - kClockTolerance; }
 
-  // By the store's clock, of which the label is: a node's clock may have been wrong for years. The
-  // difference of the node's times may be wrong, too, if its clock was set meanwhile.
+  // By the store's clock, of which the label is: a node's clock may have been wrong for years. Of
+  // what the backup says of its length the greater counts: a steady clock stands still while the
+  // machine is suspended, and the other one may have been set.
   static TimePoint EndOf(const BackupSummary& backup) {
-    return LabelTime(backup) +
-           std::min(std::chrono::ceil<std::chrono::microseconds>(DurationOf(backup)),
-                    std::chrono::microseconds(kLongestBackup));
+    const std::chrono::duration<double> by_times = backup.stop_time - backup.start_time;
+    const std::chrono::duration<double> length = std::clamp<std::chrono::duration<double>>(
+        std::max(by_times, DurationOf(backup)), std::chrono::seconds(0), kLongestBackup);
+    return LabelTime(backup) + std::chrono::ceil<std::chrono::microseconds>(length);
   }
   bool EndedBeforeWindow(const BackupSummary& backup) const {
     return EndOf(backup) < WindowBegin();
@@ -350,7 +352,9 @@ class BackupRules {
       }
       if (!EndedBeforeWindow(*backup)) {
         in_window_.insert(backup);
-        by_time_.emplace(backup, fmt::format("ended in the last {} (retention_window)", window));
+        by_time_.emplace(
+            backup,
+            fmt::format("ended in the last {}, give or take an hour (retention_window)", window));
       } else if (backup->type == BackupType::kFull && OpensWindow(*backup)) {
         in_window_.insert(backup);
         by_time_.emplace(backup, fmt::format("recovery to the oldest moments of the last {} begins "

@@ -660,7 +660,8 @@ TEST_F(RetentionTest, TheWindowKeepsWhatEndedInItAndTheNewestGoodFullBefore) {
   EXPECT_THAT(Removed(), UnorderedElementsAre(Full(70), Diff(80, 84)));
   EXPECT_EQ(Reason(Full(80)),
             "recovery to the oldest moments of the last 14 d begins with it (retention_window)");
-  EXPECT_EQ(Reason(Diff(94, 95)), "ended in the last 14 d (retention_window)");
+  EXPECT_EQ(Reason(Diff(94, 95)),
+            "ended in the last 14 d, give or take an hour (retention_window)");
   EXPECT_THAT(RemovedWal(), ElementsAre("0-799"));
   // A diff does not go with a full that stays.
   input_.settings.diff = 100;
@@ -726,6 +727,24 @@ TEST_F(RetentionTest, TheClocksOfNodesDoNotMoveTheWindow) {
   behind.stop_time -= 3 * kDay;
   HaveFull(99);
   EXPECT_THAT(Removed(), IsEmpty());
+}
+
+// Nobody can shorten the window by what backup.json says of a length.
+TEST_F(RetentionTest, AnyDurationMovesTheEndOfABackupByThirtyDaysAtMost) {
+  input_.settings = {.full = 1, .archive = 1, .window = 14 * kDay};
+  input_.now = Day(100);
+  HaveFull(70);
+  HaveFull(80);
+  BackupSummary& full = HaveFull(85);
+  HaveFull(99);
+  for (const std::uint64_t seconds :
+       {std::uint64_t{1} << 45U, std::numeric_limits<std::uint64_t>::max()}) {
+    full.duration = seconds;
+    EXPECT_THAT(Removed(), ElementsAre(Full(70)));
+  }
+  full.duration = 60;  // the machine was suspended for two days
+  full.stop_time = full.start_time + 2 * kDay;
+  EXPECT_THAT(Removed(), ElementsAre(Full(70)));
 }
 
 // Somebody restores an old backup in place by mistake, and timeline 2 begins there.

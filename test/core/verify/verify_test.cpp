@@ -702,6 +702,11 @@ TEST_P(VerifyTest, AWindowAsksForTheWalBehindABackupOnlyIfSomeOfItIsThere) {
   EXPECT_THAT(ProblemsOfWal(), IsEmpty());
   std::filesystem::remove(PathOf(Wal(1, last - 1)));
   EXPECT_THAT(ProblemsOfWal(), ElementsAre(Wal(1, last - 1) + " | "));
+  // The first segment behind a backup is missed, too.
+  fixture_.repository.PushSegment(1, last - 1);
+  std::filesystem::remove(PathOf(Wal(1, last - 3)));
+  std::filesystem::remove_all(PathOf("backup/" + diff_.label));
+  EXPECT_THAT(ProblemsOfWal(), ElementsAre(Wal(1, last - 3) + " | "));
   // The store's clock counts, as for retention. That of the past is the time of which it is read.
   fixture_.repository.clock().Sleep(std::chrono::hours(24 * 60), nullptr);
   EXPECT_THAT(ProblemsOfWal(), IsEmpty());
