@@ -266,6 +266,16 @@ std::string CopiesInWords(const KeyWrapInfo& removed) {
                    removed.backups.size(), removed.backups.back());
 }
 
+// Nothing is removed from a mirror by copying.
+std::string MirrorInWords(const GlobalOptions& options) {
+  const Result<Config> mirror = LoadMirrorConfig(options.config_file);
+  return !mirror && mirror.error().code == ErrorCode::kFailedPrecondition
+             ? ""
+             : "The mirror keeps its copy of the wrap, and the passphrase goes on opening the "
+               "mirror. Remove it there, too: \"vezactl key remove\" with a configuration whose "
+               "repository is the mirror's place.\n";
+}
+
 Result<int> RunRemove(const GlobalOptions& options, const KeyArguments& arguments) {
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
@@ -293,6 +303,7 @@ Result<int> RunRemove(const GlobalOptions& options, const KeyArguments& argument
         "repository.\nA node whose configuration has that passphrase archives nothing until it has "
         "another one.\n",
         CopiesInWords(removed.wrap));
+    text += MirrorInWords(options);
   }
   if (!options.quiet) {
     PrintText(text);
