@@ -81,7 +81,7 @@ std::string ToText(const MirrorReport& report, const std::string& location, bool
            : std::string()) +
       ListOf("conflicts: the mirror has something else under these names, which stays",
              report.conflicts, report.conflict_count) +
-      ListOf("not copied, because the repository does not give them out whole and intact",
+      ListOf("not copied: damaged, not given out by the repository, or not taken by the mirror",
              report.unreadable, report.unreadable_count) +
       ListOf("backups that are not on the mirror yet", report.incomplete, report.incomplete.size());
   text += fmt::format("mirror: {}\n", location);

@@ -122,6 +122,11 @@ Result<CopiedObject> CopyObject(Store& from, Store& to, const ObjectInfo& object
   }
   const Status put = to.Put(object.name, body, PutMode::kCreate);
   const bool was_there = !put && put.error().code == ErrorCode::kAlreadyExists;
+  if (!put && put.error().code == ErrorCode::kInvalidArgument) {
+    // It is this object that the mirror does not take: its name, or its size.
+    return CopiedObject{CopyOutcome::kRefused,
+                        fmt::format("the mirror does not take it: {}", put.error().message)};
+  }
   if (!put && !was_there) {
     return put.error();
   }

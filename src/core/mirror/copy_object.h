@@ -29,13 +29,14 @@ enum class CopyOutcome {
   kThere,       // the mirror has the same bytes: another pass was faster
   kGone,        // the repository does not have it any more
   kDiffers,     // the mirror has other bytes under the name, which stay
+  kRefused,     // the mirror takes others, but not this one
   kUnreadable,  // the repository does not give it out, or not as long as its listing says, or it is
                 // damaged
 };
 
 struct CopiedObject {
   CopyOutcome outcome = CopyOutcome::kCopied;
-  std::string reason{};  // of kUnreadable, a clause
+  std::string reason{};  // of kUnreadable and kRefused, a clause
 };
 
 // `object` is from a listing of `from`. Creates the object, and never replaces one. On success with

@@ -454,6 +454,7 @@ class Pass {
       case CopyOutcome::kDiffers:
         NoteConflict({object.name, "it has other content there"});
         break;
+      case CopyOutcome::kRefused:
       case CopyOutcome::kUnreadable:
         NoteUnreadable({object.name, copied->reason});
         break;

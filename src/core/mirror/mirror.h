@@ -59,7 +59,7 @@ struct MirrorReport {
   static constexpr std::size_t kMostShown = 100;
   std::vector<NotMirrored> conflicts;  // the mirror has something else under the name
   std::uint64_t conflict_count = 0;
-  std::vector<NotMirrored> unreadable;  // damaged, or the repository does not give it out
+  std::vector<NotMirrored> unreadable;  // damaged, not given out, or not taken
   std::uint64_t unreadable_count = 0;
   // Backups that have their backup.json, and whose other parts the mirror does not have. Not those
   // that were removed under way.

@@ -457,6 +457,24 @@ TEST_P(Mirror, IsNotStoppedByForeignObjects) {
   EXPECT_EQ(ReadAll(*mirror), expected);
 }
 
+TEST_P(Mirror, GoesOnAfterAnObjectThatTheMirrorDoesNotTake) {
+  const auto mirror = MakeMirror();
+  const std::string segment =
+      WalObjectName(kTestSystem, SegmentName(1, 4, kTestSegmentSize)).value();
+  mirror->SetHook([&](FaultStore::Operation operation, std::string_view name) {
+    return operation == FaultStore::Operation::kPut && name == segment
+               ? Status(MakeError(ErrorCode::kInvalidArgument, "the object is too large"))
+               : Ok();
+  });
+  const auto report = Run(mirror);
+  ASSERT_OK(report);
+  ASSERT_EQ(report->unreadable.size(), 1U);
+  EXPECT_EQ(report->unreadable[0].name, segment);
+  EXPECT_EQ(report->unreadable[0].reason, "the mirror does not take it: the object is too large");
+  EXPECT_TRUE(ReadAll(*mirror).contains(PackName(kTestLabel, 1)));
+  EXPECT_EQ(report->incomplete.size(), 1U);
+}
+
 TEST_P(Mirror, CopiesAHistoryAfterTheWalThatItContinues) {
   repository_.PushSegment(2, 9);
   repository_.PushSegment(3, 9);
