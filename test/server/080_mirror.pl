@@ -241,6 +241,13 @@ $node->stop;
 
 # --- the first repository is gone -----------------------------------------------------------------
 
+# Somebody deletes the backups and the WAL first, and leaves the identity and the key.
+delete_object($_) foreach grep { m{(^|/)(backup|wal)/} } objects();
+my ($lost, $lost_says) = $node->vezactl('mirror', '--metrics-file', $metrics_file);
+is($lost, 1, 'a repository that has lost its backups is no repository that the mirror has the whole of');
+like($lost_says, qr/^WARNING:  the repository has no backup any more\./m, 'and the pass says so');
+cmp_ok(metric('only_there'), '>', 5, 'metrics: what is on the mirror alone');
+is(metric('not_copied'), 1, 'metrics: and that something is wrong');
 delete_object($_) foreach objects();
 $node->change_conf(s3_secret_key => 'revoked-0000000000000000000000000000') if store() eq 's3';
 my ($exit) = $node->vezactl('info');
