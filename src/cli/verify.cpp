@@ -22,21 +22,21 @@ struct VerifyArguments {
 // Makes later backups and restores pass over what was found damaged. The verification stands when
 // that fails.
 RememberedDamage Remember(const Repository& repository, const VerifyReport& report) {
-  Result<RememberedDamage> remembered = RememberDamage(repository, report);
-  if (remembered) {
-    return std::move(*remembered);
+  RememberedDamage remembered = RememberDamage(repository, report);
+  if (remembered.status) {
+    return remembered;
   }
   const bool is_damaged = std::ranges::any_of(
       report.backups, [](const VerifiedBackup& backup) { return backup.damaged.count > 0; });
   PrintWarning(fmt::format("what was verified could not be written down below \"{}\": {}",
-                           kDamagePrefix, remembered.error().message),
+                           kDamagePrefix, remembered.status.error().message),
                is_damaged
                    ? "Later backups do not know that they must not build on the damaged ones, and "
                      "restores do not pass over them. Take a full backup, or verify again with "
                      "credentials that may write and delete there."
                    : "A backup that was known as damaged remains so. Verify again with credentials "
                      "that may write and delete there.");
-  return {};
+  return remembered;
 }
 
 Json ToJson(const VerifyReport& report, const RememberedDamage& remembered, bool full,
@@ -151,17 +151,26 @@ Result<int> RunVerify(GlobalOptions options, const VerifyArguments& arguments) {
   ProgressReporter reporter(clock, options.quiet, [&] {
     return ProgressState{progress.bytes_read, progress.bytes_total, "verifying"};
   });
-  const auto report = VerifyRepository(*repository, verify, progress);
+  VerifyReport until_error;
+  const auto report = VerifyRepository(*repository, verify, progress, &until_error);
   reporter.Stop();
+  // The past and the mirror are only looked at.
+  const bool remembers = verify.full && !options.as_of && !options.mirror;
   if (!report.has_value()) {
+    if (remembers && report.error().code != ErrorCode::kCancelled) {
+      for (const std::string& label : Remember(*repository, until_error).stored) {
+        PrintWarning(
+            fmt::format("{} was found damaged before the verification failed, and is "
+                        "known as damaged from now on",
+                        label));
+      }
+    }
     return report.error();
   }
   const auto elapsed =
       std::chrono::duration_cast<std::chrono::milliseconds>(clock.Steady() - begin);
-  // The past and the mirror are only looked at.
-  const RememberedDamage remembered = verify.full && !options.as_of && !options.mirror
-                                          ? Remember(*repository, *report)
-                                          : RememberedDamage();
+  const RememberedDamage remembered =
+      remembers ? Remember(*repository, *report) : RememberedDamage();
   if (options.json) {
     PrintJson(ToJson(*report, remembered, verify.full, elapsed));
   } else if (!options.quiet || !report->passed()) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <functional>
 #include <optional>
 #include <utility>
@@ -16,6 +17,12 @@ namespace veza {
 
 namespace {
 
+constexpr std::size_t kLongestNode = 255;  // host names have at most 64
+
+bool IsControl(char c) {
+  return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
+}
+
 Result<DamageRecord> ParseDamage(std::string_view text, const std::string& name,
                                  const SealPolicy& policy) {
   ASSIGN_OR_RETURN(const Json document, OpenDocument(text, policy, name));
@@ -24,6 +31,10 @@ Result<DamageRecord> ParseDamage(std::string_view text, const std::string& name,
   std::string digest;
   fields.Read("manifest_sha256", digest);
   fields.Read("node", record.node);
+  // People read it in messages and in logs.
+  if (record.node.size() > kLongestNode || std::ranges::any_of(record.node, IsControl)) {
+    fields.FailOf("node", "is longer than 255 bytes, or has control characters");
+  }
   fields.Read("created", record.created);
   fields.Read("count", record.objects.count);
   if (const std::optional<Sha256Digest> read = Sha256FromHex(digest)) {
@@ -63,9 +74,15 @@ std::string DescribeDamage(const DamageRecord& record) {
 
 void DamagedObjects::Add(const std::string& name) {
   ++count;
-  if (names.size() < kMostNamed) {
-    names.push_back(name);
+  names.insert(std::ranges::lower_bound(names, name), name);
+  if (names.size() > kMostNamed) {
+    names.pop_back();
   }
+}
+
+bool StoredDamage::IsSameAs(const StoredDamage& other) const {
+  return object.name == other.object.name && object.size == other.object.size &&
+         object.modified == other.object.modified && content == other.content;
 }
 
 Result<std::vector<StoredDamage>> ReadDamageRecords(const Repository& repository,
@@ -89,13 +106,17 @@ Result<std::vector<StoredDamage>> ReadDamageRecords(const Repository& repository
       continue;
     }
     if (damage.size() >= limits::kDamageRecords) {
-      damage.push_back({*label, MakeError(ErrorCode::kDataCorrupted,
-                                          "object \"{}\" was not read: there are more than {}",
-                                          object.name, limits::kDamageRecords)});
+      damage.push_back({*label,
+                        MakeError(ErrorCode::kDataCorrupted,
+                                  "object \"{}\" was not read: there are more than {}", object.name,
+                                  limits::kDamageRecords),
+                        object});
       continue;
     }
+    std::optional<Sha256Digest> content;
     Result<DamageRecord> record = [&]() -> Result<DamageRecord> {
       ASSIGN_OR_RETURN(const Bytes text, GetListed(store, object, limits::kDamageRecord));
+      content = Sha256Of(text);
       return ParseDamage(AsText(text), object.name, repository.seal_policy());
     }();
     if (!record && IsOfTheStore(record.error())) {
@@ -108,7 +129,7 @@ Result<std::vector<StoredDamage>> ReadDamageRecords(const Repository& repository
       record = MakeError(ErrorCode::kDataCorrupted, "object \"{}\" is about another manifest",
                          object.name);
     }
-    damage.push_back({*label, std::move(record)});
+    damage.push_back({*label, std::move(record), object, content});
   }
   return damage;
 }
@@ -149,8 +170,8 @@ Result<LostParts> ReadKnownDamage(const Repository& repository,
   return known;
 }
 
-Status StoreDamage(const Repository& repository, const std::string& label,
-                   const DamageRecord& record) {
+Result<bool> StoreDamage(const Repository& repository, const std::string& label,
+                         const DamageRecord& record) {
   Store& store = repository.store();
   const std::string name = DamageName(label);
   ASSIGN_OR_RETURN(const std::string text,
@@ -165,11 +186,14 @@ Status StoreDamage(const Repository& repository, const std::string& label,
   // too late for it, the next one removes.
   ASSIGN_OR_RETURN(const bool before, IsStillThere(repository, label));
   if (!before) {
-    return Ok();
+    return false;
   }
   RETURN_IF_ERROR(PutSmallOnce(store, name, AsBytes(text)));
   ASSIGN_OR_RETURN(const bool after, IsStillThere(repository, label));
-  return after ? Ok() : store.Delete(name);
+  if (!after) {
+    RETURN_IF_ERROR(store.Delete(name));
+  }
+  return after;
 }
 
 }  // namespace veza

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,11 +23,10 @@ namespace veza {
 struct DamagedObjects {
   static constexpr std::size_t kMostNamed = 100;
 
-  std::vector<std::string> names{};  // the first kMostNamed
+  std::vector<std::string> names{};  // sorted; the kMostNamed smallest, whatever the order of Add()
   std::uint64_t count = 0;
 
   void Add(const std::string& name);
-  bool operator==(const DamagedObjects&) const = default;
 };
 
 struct DamageRecord {
@@ -39,6 +39,10 @@ struct DamageRecord {
 struct StoredDamage {
   std::string label;
   Result<DamageRecord> record;  // an error when it cannot be read, is not ours, or was not read
+  ObjectInfo object{};
+  std::optional<Sha256Digest> content{};  // unless it was not read
+
+  bool IsSameAs(const StoredDamage& other) const;
 };
 
 // The records of `backups`, by one listing and a request for each record that is there, at most
@@ -56,9 +60,9 @@ Result<LostParts> ReadKnownDamage(const Repository& repository,
                                   std::span<const BackupSummary> backups,
                                   std::vector<std::string>* labels = nullptr);
 
-// Stores the record, unless the backup is gone. A record that is there stays: none is ever
-// overwritten.
-Status StoreDamage(const Repository& repository, const std::string& label,
-                   const DamageRecord& record);
+// Stores the record, unless the backup is gone: then the result is false. A record that is there
+// stays: none is ever overwritten.
+Result<bool> StoreDamage(const Repository& repository, const std::string& label,
+                         const DamageRecord& record);
 
 }  // namespace veza

@@ -64,9 +64,7 @@ void Findings::AddDamaged(const std::string& label, const std::string& object) {
 DamagedObjects Findings::Damaged(const std::string& label) const {
   const std::lock_guard lock(mutex_);
   const auto damaged = damaged_.find(label);
-  DamagedObjects objects = damaged == damaged_.end() ? DamagedObjects() : damaged->second;
-  std::ranges::sort(objects.names);
-  return objects;
+  return damaged == damaged_.end() ? DamagedObjects() : damaged->second;
 }
 
 bool Findings::HasProblemsInside(const std::string& label) const {

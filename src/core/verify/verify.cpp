@@ -38,6 +38,10 @@ class Verification {
 
   Result<VerifyReport> Run() {
     RETURN_IF_ERROR(ChooseBackups());
+    if (options_.full) {
+      // Before anything is read. What comes later may rest on a later look at the same objects.
+      known_damage_ = ReadDamageRecords(repository_, backups_);
+    }
     RETURN_IF_ERROR(session_.Start(options_.jobs));
     RETURN_IF_ERROR(CheckSummaries());
     if (verifies_all()) {
@@ -62,8 +66,11 @@ class Verification {
     }
     RETURN_IF_ERROR(session_.WaitUntilIdle());
     RETURN_IF_ERROR(ForgetDeleted());
-    return Report();
+    return Report(true);
   }
+
+  // After an error of Run().
+  VerifyReport UntilError() const { return Report(false); }
 
  private:
   bool verifies_all() const { return options_.labels.empty(); }
@@ -273,7 +280,7 @@ class Verification {
     return Ok();
   }
 
-  VerifyReport Report() const {
+  VerifyReport Report(bool complete) const {
     const Findings& findings = session_.findings();
     VerifyReport report;
     for (const BackupSummary& backup : backups_) {
@@ -283,7 +290,7 @@ class Verification {
            .good = !findings.HasProblems(backup.label),
            .suspect = !SuspectDiff(backup).empty(),
            .damaged = findings.Damaged(backup.label),
-           .is_whole = options_.full && !findings.HasProblemsInside(backup.label),
+           .is_whole = complete && options_.full && !findings.HasProblemsInside(backup.label),
            .manifest_sha256 = backup.manifest_sha256});
     }
     for (const std::string& label : broken_) {
@@ -298,6 +305,8 @@ class Verification {
     report.objects = progress_.objects;
     report.extents = progress_.extents;
     report.bytes_read = progress_.bytes_read;
+    report.complete = complete;
+    report.known_damage = known_damage_;
     return report;
   }
 
@@ -306,17 +315,69 @@ class Verification {
   VerifyProgress& progress_;
   std::vector<BackupSummary> backups_;  // by label
   std::vector<std::string> broken_;     // labels
+  Result<std::vector<StoredDamage>> known_damage_ = std::vector<StoredDamage>();
   // Declared before session_, so that they outlive the session's jobs, which use them.
   IndexVerifier indexes_{session_};
   WalVerifier wal_{session_, indexes_};
   VerifySession session_;
 };
 
+// Whether the record was there before the verification read anything.
+bool IsOlderThan(const VerifyReport& report, const StoredDamage& damage) {
+  return report.known_damage &&
+         std::ranges::any_of(*report.known_damage,
+                             [&](const StoredDamage& one) { return one.IsSameAs(damage); });
+}
+
+// Replacing a record deletes it first, and what comes then may fail. So that is not done to one
+// that is still true, or may be: nobody has read the packs of a manifest that is damaged.
+bool StaysAsItIs(const VerifyReport& report, const StoredDamage& there,
+                 const DamagedObjects& damaged) {
+  if (!there.record) {
+    return false;
+  }
+  std::vector<std::string> telling = {ManifestName(there.label)};
+  std::ranges::copy(there.record->objects.names, std::back_inserter(telling));
+  return !report.complete || !IsOlderThan(report, there) || damaged.count > damaged.names.size() ||
+         std::ranges::any_of(telling, [&](const std::string& name) {
+           return std::ranges::binary_search(damaged.names, name);
+         });
+}
+
+// `there` is the record of the backup, or null.
+Status Remember(const Repository& repository, const VerifyReport& report,
+                const VerifiedBackup& backup, const StoredDamage* there,
+                RememberedDamage& changed) {
+  if (backup.damaged.count == 0) {
+    if (backup.is_whole && there != nullptr && IsOlderThan(report, *there)) {
+      RETURN_IF_ERROR(repository.store().Delete(there->object.name));
+      changed.removed.push_back(backup.label);
+    }
+    return Ok();
+  }
+  if (there != nullptr) {
+    if (StaysAsItIs(report, *there, backup.damaged)) {
+      return Ok();
+    }
+    RETURN_IF_ERROR(repository.store().Delete(there->object.name));
+  }
+  ASSIGN_OR_RETURN(const bool stored, StoreDamage(repository, backup.label,
+                                                  {.manifest_sha256 = backup.manifest_sha256,
+                                                   .node = repository.options().node,
+                                                   .created = repository.environment().clock->Now(),
+                                                   .objects = backup.damaged}));
+  if (stored) {
+    changed.stored.push_back(backup.label);
+  }
+  return Ok();
+}
+
 }  // namespace
 
 Result<VerifyReport> VerifyRepository(const Repository& repository, const VerifyOptions& options,
-                                      VerifyProgress& progress) {
-  Result<VerifyReport> report = Verification(repository, options, progress).Run();
+                                      VerifyProgress& progress, VerifyReport* until_error) {
+  Verification verification(repository, options, progress);
+  Result<VerifyReport> report = verification.Run();
   // A repository that is away (for example, not mounted) looks empty. Neither "passed" nor
   // "missing" would then be true.
   if (!repository.identities().empty() && (report || report.error().code == ErrorCode::kNotFound ||
@@ -324,41 +385,48 @@ Result<VerifyReport> VerifyRepository(const Repository& repository, const Verify
     RETURN_IF_ERROR(
         RequireRepositoryInPlace(repository, repository.identities().front().system_identifier));
   }
+  if (!report && until_error != nullptr) {
+    *until_error = verification.UntilError();
+  }
   return report;
 }
 
-Result<RememberedDamage> RememberDamage(const Repository& repository, const VerifyReport& report) {
+RememberedDamage RememberDamage(const Repository& repository, const VerifyReport& report) {
+  RememberedDamage changed;
   std::vector<BackupSummary> backups;
   for (const VerifiedBackup& backup : report.backups) {
-    BackupSummary summary;
-    summary.label = backup.label;
-    summary.manifest_sha256 = backup.manifest_sha256;
-    backups.push_back(std::move(summary));
+    const bool was_known = report.known_damage &&
+                           std::ranges::any_of(*report.known_damage, [&](const StoredDamage& one) {
+                             return one.label == backup.label;
+                           });
+    if (backup.damaged.count > 0 || (backup.is_whole && was_known)) {
+      BackupSummary summary;
+      summary.label = backup.label;
+      summary.manifest_sha256 = backup.manifest_sha256;
+      backups.push_back(std::move(summary));
+    }
   }
-  ASSIGN_OR_RETURN(const std::vector<StoredDamage> known, ReadDamageRecords(repository, backups));
-  RememberedDamage changed;
+  if (report.complete && !report.known_damage) {
+    changed.status = report.known_damage.error();
+  }
+  if (backups.empty()) {
+    return changed;  // nothing new is known
+  }
+  const Result<std::vector<StoredDamage>> known = ReadDamageRecords(repository, backups);
+  if (!known) {
+    changed.status = known.error();
+    return changed;
+  }
   for (const VerifiedBackup& backup : report.backups) {
-    const auto there = std::ranges::find(known, backup.label, &StoredDamage::label);
-    const bool is_there = there != known.end();
-    if (backup.damaged.count == 0 && !(backup.is_whole && is_there)) {
-      continue;  // nothing new is known of it
+    const auto there = std::ranges::find(*known, backup.label, &StoredDamage::label);
+    const Status remembered =
+        Remember(repository, report, backup, there == known->end() ? nullptr : &*there, changed);
+    if (!remembered && changed.status) {
+      changed.status = remembered;
     }
-    if (is_there && there->record && there->record->objects == backup.damaged) {
-      continue;
+    if (!remembered && IsOfTheStore(remembered.error())) {
+      break;
     }
-    if (is_there) {
-      RETURN_IF_ERROR(repository.store().Delete(DamageName(backup.label)));
-    }
-    if (backup.damaged.count == 0) {
-      changed.removed.push_back(backup.label);
-      continue;
-    }
-    RETURN_IF_ERROR(StoreDamage(repository, backup.label,
-                                {.manifest_sha256 = backup.manifest_sha256,
-                                 .node = repository.options().node,
-                                 .created = repository.environment().clock->Now(),
-                                 .objects = backup.damaged}));
-    changed.stored.push_back(backup.label);
   }
   return changed;
 }

@@ -59,6 +59,10 @@ struct VerifyReport {
   std::uint64_t objects = 0;
   std::uint64_t extents = 0;
   std::uint64_t bytes_read = 0;
+  // False when the verification ended with an error: this is what was found until then.
+  bool complete = true;
+  // Of a full verification: the records of damage that were there before it read anything.
+  Result<std::vector<StoredDamage>> known_damage = std::vector<StoredDamage>();
 
   // Orphans only take up space, so they are not problems.
   bool passed() const { return problem_count == 0; }
@@ -66,20 +70,26 @@ struct VerifyReport {
 
 // Verifies the repository without writing, at any time. Objects that are made or deleted meanwhile
 // are left out. Damage goes into the report. An error is returned when the store cannot be reached,
-// when a label does not exist, or after cancellation. Memory: about 8 bytes for each extent of a
+// when a label does not exist, or after cancellation; `until_error`, unless it is null, then
+// receives what was found before. Memory: about 8 bytes for each extent of a
 // full backup that has diffs, and about 100 for each of its packs.
 Result<VerifyReport> VerifyRepository(const Repository& repository, const VerifyOptions& options,
-                                      VerifyProgress& progress);
+                                      VerifyProgress& progress,
+                                      VerifyReport* until_error = nullptr);
 
 // What RememberDamage() has changed: labels.
 struct RememberedDamage {
-  std::vector<std::string> stored;   // are now known as damaged, or more of them is
+  std::vector<std::string> stored;   // are now known as damaged, or others of their objects are
   std::vector<std::string> removed;  // were known as damaged, and are good
+  Status status = Ok();              // the first thing that could not be read, written or removed
 };
 
 // Writes down which backups a full verification has found damaged (damage_record.h), and removes
-// the records of those that it has found good. Takes no lock. Without damage and records this is
-// one listing. An error says what could not be written or removed; the verification stands.
-Result<RememberedDamage> RememberDamage(const Repository& repository, const VerifyReport& report);
+// the records of those that it has found good, unless a record is newer than the verification. A
+// record stays as it is while an object that it names is bad, and also when the report is not
+// complete. Takes no lock. Without damage and records this asks the store nothing. What fails for
+// one backup keeps no other from its record, but a store that does not answer ends it. The
+// verification stands in any case.
+RememberedDamage RememberDamage(const Repository& repository, const VerifyReport& report);
 
 }  // namespace veza

@@ -293,9 +293,9 @@ class RememberTest : public VerifyTest {
   RememberedDamage Remember(std::vector<std::string> labels = {}) {
     const auto report = Verify(true, std::move(labels));
     EXPECT_OK(report);
-    const auto remembered = RememberDamage(*fixture_.repository, *report);
-    EXPECT_OK(remembered);
-    return remembered.value_or(RememberedDamage());
+    RememberedDamage remembered = RememberDamage(*fixture_.repository, *report);
+    EXPECT_OK(remembered.status);
+    return remembered;
   }
   LostParts Known() const {
     return ReadKnownDamage(*fixture_.repository,
@@ -331,9 +331,14 @@ TEST_P(RememberTest, ADamagedPackUntilItIsGoodAgain) {
   EXPECT_EQ(ReadText(PathOf(DamageName(full_.label))), text);
 
   FlipByte(PathOf(ManifestName(full_.label)), 70);
-  EXPECT_THAT(Remember().stored, ElementsAre(full_.label)) << "other objects than before";
+  EXPECT_THAT(Remember().stored, IsEmpty()) << "what it names may still be bad";
+  EXPECT_EQ(ReadText(PathOf(DamageName(full_.label))), text);
+  std::filesystem::remove(PathOf(DamageName(full_.label)));
+  EXPECT_THAT(Remember().stored, ElementsAre(full_.label));
   EXPECT_THAT(Known().at(full_.label).reason, HasSubstr(ManifestName(full_.label)));
   FlipByte(PathOf(ManifestName(full_.label)), 70);
+  EXPECT_THAT(Remember().stored, ElementsAre(full_.label)) << "what it names is good again";
+  EXPECT_THAT(Known().at(full_.label).reason, HasSubstr(pack_));
   FlipByte(PathOf(pack_), 40'000);
   EXPECT_THAT(Remember().removed, ElementsAre(full_.label));
   EXPECT_FALSE(IsKnown(full_.label));
@@ -366,7 +371,7 @@ TEST_P(RememberTest, NotWhatTheStoreOrItsDiskDidNotGive) {
     fixture_.repository.store().SetHook(nullptr);
     if (report) {
       EXPECT_FALSE(report->passed());
-      EXPECT_THAT(RememberDamage(*fixture_.repository, *report)->stored, IsEmpty());
+      EXPECT_THAT(RememberDamage(*fixture_.repository, *report).stored, IsEmpty());
     }
   }
 }
@@ -411,7 +416,7 @@ TEST_P(RememberTest, AStoreThatMayNotBeWrittenIsAnErrorOfItsOwn) {
                ? Status(MakeError(ErrorCode::kPermissionDenied, "access denied"))
                : Ok();
   });
-  EXPECT_FALSE(RememberDamage(*fixture_.repository, *report).has_value());
+  EXPECT_FALSE(RememberDamage(*fixture_.repository, *report).status);
   fixture_.repository.store().SetHook(nullptr);
   EXPECT_THAT(Known(), IsEmpty());
 }
@@ -429,12 +434,121 @@ TEST_P(RememberTest, NothingIsLeftOfABackupThatIsRemovedMeanwhile) {
     }
     return Ok();
   });
-  EXPECT_OK(RememberDamage(*fixture_.repository, *report));
+  const RememberedDamage remembered = RememberDamage(*fixture_.repository, *report);
+  EXPECT_OK(remembered.status);
+  EXPECT_THAT(remembered.stored, IsEmpty());
   EXPECT_EQ(heads, 2);
   fixture_.repository.store().SetHook(nullptr);
   EXPECT_FALSE(IsKnown(full_.label));
   WriteText(PathOf(DamageName(full_.label)), "left by a verification that has ended");
   EXPECT_THAT(Verify(false)->orphans, ElementsAre(DamageName(full_.label)));
+}
+
+TEST_P(RememberTest, ARecordThatIsNewerThanTheVerificationStays) {
+  const auto slow = Verify(true);  // has read everything while it was good
+  ASSERT_OK(slow);
+  FlipByte(PathOf(pack_), 40'000);
+  EXPECT_THAT(Remember().stored, ElementsAre(full_.label));
+  EXPECT_THAT(RememberDamage(*fixture_.repository, *slow).removed, IsEmpty());
+  EXPECT_TRUE(IsKnown(full_.label));
+
+  // The same where there was another record before.
+  FlipByte(PathOf(pack_), 40'000);
+  const auto second = Verify(true);
+  ASSERT_OK(second);
+  FlipByte(PathOf(pack_), 40'000);
+  std::filesystem::remove(PathOf(DamageName(full_.label)));
+  fixture_.repository.clock().Sleep(std::chrono::seconds(5), nullptr);
+  EXPECT_THAT(Remember().stored, ElementsAre(full_.label));
+  EXPECT_THAT(RememberDamage(*fixture_.repository, *second).removed, IsEmpty());
+  EXPECT_TRUE(IsKnown(full_.label));
+}
+
+TEST_P(RememberTest, WhatIsKnownStaysWhenNothingCanBeWritten) {
+  FlipByte(PathOf(pack_), 40'000);
+  Remember();
+  FlipByte(PathOf(ManifestName(full_.label)), 70);
+  const auto report = Verify(true);
+  ASSERT_OK(report);
+  fixture_.repository.store().SetHook([](FaultStore::Operation operation, std::string_view) {
+    return operation == FaultStore::Operation::kPut
+               ? Status(MakeError(ErrorCode::kNoSpace, "no space"))
+               : Ok();
+  });
+  EXPECT_OK(RememberDamage(*fixture_.repository, *report).status);
+  fixture_.repository.store().SetHook(nullptr);
+  EXPECT_TRUE(IsKnown(full_.label));
+}
+
+TEST(DamagedObjects, TheSmallestNamesAreKeptInWhateverOrderTheyCome) {
+  DamagedObjects up;
+  DamagedObjects down;
+  for (std::uint32_t i = 1; i <= 150; ++i) {
+    up.Add(PackName("20261101-020000F", i));
+    down.Add(PackName("20261101-020000F", 151 - i));
+  }
+  EXPECT_EQ(up.names.size(), DamagedObjects::kMostNamed);
+  EXPECT_EQ(up.names, down.names);
+  EXPECT_EQ(down.count, 150U);
+}
+
+TEST_P(RememberTest, OneFailureKeepsNoOtherBackupFromItsRecord) {
+  WriteText(PathOf(DamageName(full_.label)), "{}");  // cannot be used, and cannot be deleted
+  FlipByte(PathOf(PackName(diff_.label, 1)), 40);
+  const auto report = Verify(true);
+  ASSERT_OK(report);
+  fixture_.repository.store().SetHook([&](FaultStore::Operation operation, std::string_view name) {
+    return operation == FaultStore::Operation::kDelete && name == DamageName(full_.label)
+               ? Status(MakeError(ErrorCode::kPermissionDenied, "locked"))
+               : Ok();
+  });
+  const RememberedDamage remembered = RememberDamage(*fixture_.repository, *report);
+  fixture_.repository.store().SetHook(nullptr);
+  EXPECT_FALSE(remembered.status);
+  EXPECT_THAT(remembered.stored, ElementsAre(diff_.label));
+  EXPECT_TRUE(IsKnown(diff_.label));
+}
+
+TEST_P(RememberTest, ANodeThatIsNoNameIsADoubt) {
+  for (const std::string& node :
+       {std::string(256, 'x'), std::string("a\nb"), std::string("a\x1b[2J"), std::string("\x7f")}) {
+    ASSERT_OK(StoreDamage(
+        *fixture_.repository, full_.label,
+        {.manifest_sha256 = full_.manifest_sha256, .node = node, .objects = {{pack_}, 1}}));
+    const LostPart part = Known().at(full_.label);
+    EXPECT_TRUE(part.by == LostPart::By::kDoubt);
+    EXPECT_THAT(part.reason, HasSubstr("\"node\""));
+    EXPECT_LT(part.reason.size(), 500U);
+    std::filesystem::remove(PathOf(DamageName(full_.label)));
+  }
+}
+
+// What it has not read may be as it was. So it removes and replaces nothing.
+TEST_P(RememberTest, AVerificationThatFailsRemembersWhatItHasFound) {
+  fixture_.repository.PushSegment(1, 3);
+  FlipByte(PathOf(pack_), 40'000);
+  ASSERT_OK(StoreDamage(*fixture_.repository, diff_.label,
+                        {.manifest_sha256 = diff_.manifest_sha256,
+                         .node = "n",
+                         .objects = {{PackName(diff_.label, 1)}, 1}}));
+  fixture_.repository.store().SetHook(
+      [&](FaultStore::Operation operation, std::string_view name) -> Status {
+        return operation == FaultStore::Operation::kGet && name.starts_with("wal/")
+                   ? Status(MakeError(ErrorCode::kUnavailable, "no answer of {}", name))
+                   : Ok();
+      });
+  VerifyProgress progress;
+  VerifyReport found;
+  VerifyOptions options;
+  options.full = true;
+  EXPECT_FALSE(VerifyRepository(*fixture_.repository, options, progress, &found).has_value());
+  fixture_.repository.store().SetHook(nullptr);
+  EXPECT_FALSE(found.complete);
+  const RememberedDamage remembered = RememberDamage(*fixture_.repository, found);
+  EXPECT_OK(remembered.status);
+  EXPECT_THAT(remembered.stored, ElementsAre(full_.label));
+  EXPECT_THAT(remembered.removed, IsEmpty());
+  EXPECT_TRUE(IsKnown(diff_.label));
 }
 
 TEST_P(RememberTest, ARecordThatIsNotOursIsADoubtAndIsReplaced) {
