@@ -92,11 +92,11 @@ std::string NamePeriod(KeepPeriod period, TimePoint time) {
     day -= std::chrono::weekday(day) - std::chrono::Monday;
   }
   const std::chrono::year_month_day date(day);
-  const std::string year = fmt::format("{:04}", static_cast<int>(date.year()));
+  std::string year = fmt::format("{:04}", static_cast<int>(date.year()));
   if (period == KeepPeriod::kYear) {
     return year;
   }
-  const std::string month = fmt::format("{}-{:02}", year, static_cast<unsigned>(date.month()));
+  std::string month = fmt::format("{}-{:02}", year, static_cast<unsigned>(date.month()));
   if (period == KeepPeriod::kMonth) {
     return month;
   }

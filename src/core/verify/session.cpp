@@ -48,7 +48,7 @@ Status VerifySession::Judge(const Status& status, const std::string& object,
 Status VerifySession::NoteDamaged(const std::string& object, const std::string& label,
                                   std::uint64_t size, const std::function<Status()>& read) {
   BeforeReading(size);
-  const Status again = read();
+  Status again = read();
   if (!again && !IsDamage(again.error(), object)) {
     return again;
   }
@@ -61,7 +61,7 @@ Status VerifySession::NoteDamaged(const std::string& object, const std::string& 
   }
   std::uint64_t bytes = 0;
   BeforeReading(size);
-  const Status got = repository_.store().Get(object, {}, [&](ByteView piece) -> Status {
+  Status got = repository_.store().Get(object, {}, [&](ByteView piece) -> Status {
     bytes += piece.size();
     return Ok();
   });
