@@ -110,10 +110,6 @@ void AddLost(const PartCounts& counts, LostParts& lost) {
   }
 }
 
-}  // namespace
-
-namespace {
-
 Result<LostParts> FindByListing(const Repository& repository,
                                 std::span<const BackupSummary> backups) {
   if (backups.empty()) {

@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "core/archive/wal_archive.h"
 #include "core/limits.h"
 #include "core/repository/delete_objects.h"
 #include "core/repository/names.h"
@@ -585,32 +586,23 @@ namespace {
 
 // Whether there is any segment behind those of one backup and before those of the next, on the
 // timeline of either.
-Result<bool> HasWalBetween(Store& store, const BackupSummary& backup, const BackupSummary& next) {
-  const SegmentNumber stop = SegmentOf(backup.stop_lsn, backup.wal_segment_size);
+Result<bool> HasWalBetween(const Repository& repository, const BackupSummary& backup,
+                           const BackupSummary& next) {
+  const std::uint64_t size = backup.wal_segment_size;
+  const SegmentNumber behind = SegmentOf(backup.stop_lsn, size) + 1;
   const SegmentNumber start = SegmentOf(next.start_lsn, next.wal_segment_size);
+  if (start <= behind) {
+    return true;
+  }
+  const WalArchive archive(repository, backup.system_identifier);
   for (const TimelineId timeline : std::set{backup.timeline, next.timeline}) {
-    ASSIGN_OR_RETURN(const std::string after,
-                     WalObjectName(backup.system_identifier,
-                                   SegmentName(timeline, stop, backup.wal_segment_size)));
-    bool found = false;
-    const Status listed = store.List(
-        WalTimelinePrefix(backup.system_identifier, timeline), after,
-        [&](const ObjectInfo& object) -> Status {
-          const auto file = ParseWalFileName(object.name.substr(object.name.rfind('/') + 1));
-          if (!file || file->kind != WalFileKind::kSegment) {
-            return Ok();
-          }
-          found = SegmentNumberOf(file->segment_name, backup.wal_segment_size) < start;
-          return MakeError(ErrorCode::kCancelled, "seen enough");
-        });
-    if (!listed && listed.error().code != ErrorCode::kCancelled) {
-      return listed.error();
-    }
-    if (found) {
+    ASSIGN_OR_RETURN(const std::optional<SegmentNumber> first,
+                     archive.FirstOf(timeline, behind, start - 1, size));
+    if (first) {
       return true;
     }
   }
-  return start <= stop + 1;
+  return false;
 }
 
 }  // namespace
@@ -630,7 +622,7 @@ Result<std::optional<BackupSummary>> OldestWithAllWal(const Repository& reposito
   for (std::size_t i = 0; i < kept.size(); ++i) {
     if (kept[i].by_window && i + 1 < kept.size()) {
       ASSIGN_OR_RETURN(const bool has_wal,
-                       HasWalBetween(repository.store(), kept[i].from, kept[i + 1].from));
+                       HasWalBetween(repository, kept[i].from, kept[i + 1].from));
       if (!has_wal) {
         continue;
       }

@@ -22,16 +22,13 @@ std::size_t LimitOf(int setting) {
   return setting == 0 ? std::numeric_limits<std::size_t>::max() : static_cast<std::size_t>(setting);
 }
 
-constexpr const char* kArchive = "retention_archive";
-constexpr const char* kWindow = "retention_window";
-
 // What the times of a backup may differ by. If they differ by more, the clock was set.
 constexpr std::chrono::hours kLongestBackup{30 * 24};
 
-// A backup from whose start on all WAL is kept, and the setting that wants it so.
+// A backup from whose start on all WAL is kept.
 struct WalAnchor {
   const BackupSummary* backup;
-  const char* setting;
+  bool by_window;  // retention_window wants it so; otherwise retention_archive
 };
 
 // Decides on the backups of the system.
@@ -114,7 +111,7 @@ class BackupRules {
   std::vector<WalAnchor> WalAnchors() const {
     std::vector<WalAnchor> anchors;
     for (const BackupSummary* newest : newest_good_) {
-      anchors.push_back({newest, kArchive});
+      anchors.push_back({newest, false});
     }
     const std::size_t limit =
         std::min(LimitOf(input_.settings.archive), LimitOf(input_.settings.full));
@@ -128,10 +125,10 @@ class BackupRules {
           std::ranges::any_of(lines, [&, full = full](TimelineId line) {
             return NewerGood(*full, line) < limit;
           })) {
-        anchors.push_back({full, kArchive});
+        anchors.push_back({full, false});
       } else if (in_window_.contains(full)) {
         // Also with wrong checksums: where nothing better leads to a moment, it is restored.
-        anchors.push_back({full, kWindow});
+        anchors.push_back({full, true});
       }
     }
     return anchors;
@@ -431,7 +428,7 @@ class BackupRules {
 
   // The newest full, since it needs no other backup, otherwise the newest backup: by WAL, and by
   // label if that is another one.
-  static Backups BestOf(Backups backups) {
+  static Backups BestOf(const Backups& backups) {
     Backups fulls;
     std::ranges::copy_if(backups, std::back_inserter(fulls), [](const BackupSummary* backup) {
       return backup->type == BackupType::kFull;
@@ -772,7 +769,7 @@ Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input
 
   const std::vector<WalAnchor> anchors = rules.WalAnchors();
   for (const WalAnchor& anchor : anchors) {
-    wal.KeepFrom(*anchor.backup, anchor.setting);
+    wal.KeepFrom(*anchor.backup, anchor.by_window ? "retention_window" : "retention_archive");
   }
   KeepLeasedWal(input, wal);
   if (input.settings.archive == 0) {
@@ -805,7 +802,7 @@ Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input
 std::vector<KeptWal> WhereWalIsKept(const RetentionInput& input) {
   std::vector<KeptWal> kept;
   for (const WalAnchor& anchor : BackupRules(input).WalAnchors()) {
-    kept.push_back({*anchor.backup, anchor.setting == kWindow});
+    kept.push_back({*anchor.backup, anchor.by_window});
   }
   std::ranges::sort(kept, {}, [](const KeptWal& one) { return one.from.start_lsn; });
   return kept;
