@@ -1,14 +1,12 @@
 // vezactl mirror: copies to the second repository what it lacks.
 #include "core/mirror/mirror.h"
 
-#include <filesystem>
-#include <system_error>
-
 #include "cli/command.h"
 #include "cli/metrics_file.h"
 #include "cli/mirror_metrics.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "core/restore/overlap.h"
 
 namespace veza::cli {
 namespace {
@@ -112,28 +110,14 @@ bool NeedsReadingBack(const Config& mirror) {
   return mirror.kind == RepositoryKind::kDirectory;
 }
 
-// Whether a directory is another one, or lies in it, by whatever links and mounts.
-bool LiesIn(const std::string& directory, const std::string& other) {
-  std::error_code ignored;
-  std::filesystem::path at = std::filesystem::weakly_canonical(directory, ignored);
-  for (;;) {
-    if (std::filesystem::equivalent(at, other, ignored)) {
-      return true;
-    }
-    if (!at.has_relative_path()) {
-      return false;
-    }
-    at = at.parent_path();
-  }
-}
-
+// By whatever links and mounts.
 Status RequireApart(const Config& first, const Config& mirror) {
   if (first.kind != RepositoryKind::kDirectory || mirror.kind != RepositoryKind::kDirectory) {
     return Ok();
   }
   const std::string one = RootOf(first).directory;
   const std::string two = RootOf(mirror).directory;
-  if (!LiesIn(one, two) && !LiesIn(two, one)) {
+  if (!Overlap(one, two)) {
     return Ok();
   }
   return MakeError(ErrorCode::kConflict,

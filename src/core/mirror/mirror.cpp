@@ -159,11 +159,11 @@ class Pass {
       RETURN_IF_ERROR(CopyAll(prefix));
     }
     RETURN_IF_ERROR(OpenMirror());
+    RETURN_IF_ERROR(CopyAll(kWalPrefix));
+    RETURN_IF_ERROR(CopyHistories());
     // A record below gap/ is about WAL that is there, and comes after it.
-    for (const std::string_view prefix :
-         {kWalPrefix, kGapPrefix, kIndexPrefix, kPinPrefix, kDrillPrefix}) {
+    for (const std::string_view prefix : {kGapPrefix, kIndexPrefix, kPinPrefix, kDrillPrefix}) {
       RETURN_IF_ERROR(CopyAll(prefix));
-      RETURN_IF_ERROR(CopyHistories());
     }
     for (const std::string& label : labels) {
       RETURN_IF_ERROR(CopyBackup(label));
