@@ -34,6 +34,12 @@ struct Number {
   int* kept;
 };
 
+Error NotToldByAll(const char* setting, const StatedNumbers& server) {
+  return MakeError(ErrorCode::kFailedPrecondition,
+                   "could not tell \"veza_backup.{}\" of every server: {}", setting,
+                   server.unknown);
+}
+
 // The number of the file, or else of the servers. A file that keeps less than a server is refused:
 // the server may have the setting in its own postgresql.conf, or by ALTER SYSTEM. A default would
 // remove what the server keeps, and so may any number while a server's is not known.
@@ -56,9 +62,7 @@ Status RequireSafeNumber(const std::string& file, bool is_stated, const StatedNu
   }
   const bool keeps_all = (is_stated || is_known) && *number.kept == 0;
   if (!server.unknown.empty() && !keeps_all) {
-    return MakeError(ErrorCode::kFailedPrecondition,
-                     "could not tell \"veza_backup.{}\" of every server: {}", number.setting,
-                     server.unknown)
+    return NotToldByAll(number.setting, server)
         .WithHint(fmt::format(
             "Ask every server with SHOW veza_backup.{}, and give the largest number with {} (0 is "
             "the largest, and keeps all).{}",
@@ -87,9 +91,7 @@ Status FindRulesByTime(const StatedNumbers& server, const ExpireArguments& argum
     if (server.unknown.empty()) {
       return Ok();
     }
-    return MakeError(ErrorCode::kFailedPrecondition,
-                     "could not tell \"veza_backup.{}\" of every server: {}", setting,
-                     server.unknown)
+    return NotToldByAll(setting, server)
         .WithHint(fmt::format("Ask every server with SHOW veza_backup.{}, and give with {} what "
                               "keeps most.",
                               setting, option));
